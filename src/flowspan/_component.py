@@ -1,0 +1,126 @@
+"""
+What flowspan reads off a component: id, name, type, class and incoming edges, once, at its start.
+
+A component is anything: ours, Langflow's, a string, None. Leans on `_payload` for clean text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from flowspan._payload import MAX_ID_CHARS, MAX_NAME_CHARS, label
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """
+    An edge of the graph that arrives at a component, from the component whose id is *source*.
+
+    It becomes a link from the component's span to the latest span of *source* in the same run.
+    """
+
+    source: str
+    source_output: str | None = None
+    target_input: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """
+    A component of a flow: *id* is unique in the graph, *name* is what people read.
+
+    *type*: `agent`, `tool`, `retriever`, `embedding` and `llm` have a meaning of their own in
+    tracing tools; any other word is kept as it is.
+    """
+
+    id: str
+    name: str = ""
+    type: str = "chain"
+    edges: Sequence[Edge] = ()
+    class_name: str | None = None
+
+
+class TracedComponent(Protocol):
+    """
+    What is read from a component object, each optional; Langflow's components have them.
+
+    `_vertex.id` or `_id` or `id`; `display_name` or `name`; `trace_type` or `type`;
+    `_vertex.incoming_edges`, each with `source_id`, `source_handle.name` and `target_param`.
+    """
+
+    display_name: str
+    trace_type: str
+
+
+def describe(component: object, trace_name: object) -> Component:
+    """*component* with clean, short, never empty texts. Attributes that raise are passed over."""
+    kind = type(component)
+    given_name = label(trace_name, MAX_NAME_CHARS)
+    if kind is Component:
+        found: Any = component
+        name = label(found.name, MAX_NAME_CHARS) or given_name
+        component_id = label(found.id) or name or "component"
+        return Component(
+            component_id,
+            component_name(name or component_id, component_id),
+            label(found.type, MAX_NAME_CHARS) or "chain",
+            found.edges,
+            label(found.class_name, MAX_NAME_CHARS),
+        )
+    if component is None or kind is str:
+        component_id = label(component) or given_name or "component"
+        return Component(component_id, component_name(given_name or component_id, component_id))
+    vertex = _read(component, "_vertex")
+    component_id = (
+        label(_read(vertex, "id"))
+        or label(_read(component, "_id"))
+        or label(_read(component, "id"))
+        or given_name
+        or kind.__name__
+    )
+    name = given_name or _text(component, "display_name", "name") or component_id
+    return Component(
+        component_id,
+        component_name(name, component_id),
+        _text(component, "trace_type", "type") or "chain",
+        _edges(vertex),
+        label(kind.__name__, MAX_NAME_CHARS),
+    )
+
+
+def component_name(name: str, component_id: str) -> str:
+    """The display name: *name* without Langflow's ` (id)`."""
+    suffix = f" ({component_id})"
+    return name[: -len(suffix)] if name.endswith(suffix) and name != suffix else name
+
+
+def _read(owner: object, name: str) -> Any:
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # noqa: BLE001 - a property of somebody else's
+        return None
+
+
+def _text(owner: object, *names: str) -> str | None:
+    for name in names:
+        value = _read(owner, name)
+        if type(value) is str and value:
+            return label(value, MAX_NAME_CHARS)
+    return None
+
+
+def _edges(vertex: object) -> tuple[Edge, ...]:
+    edges = _read(vertex, "incoming_edges")
+    if type(edges) not in (list, tuple) or not edges:
+        return ()
+    return tuple(
+        Edge(
+            source,
+            label(_read(_read(edge, "source_handle"), "name"), MAX_ID_CHARS),
+            label(_read(edge, "target_param"), MAX_ID_CHARS),
+        )
+        for edge in edges
+        if (source := label(_read(edge, "source_id")))
+    )

@@ -1,0 +1,551 @@
+"""
+Any value -> bounded text for a span: valid JSON, no secrets, frozen when given.
+
+Runs nothing of what it is given: no `repr`, `str`, `iter`, property or attribute hook of a value
+that is not a built-in; built-ins are read through their own type's methods, so a subclass cannot
+interfere. Generators, coroutines and files are named, never consumed. Data frames and arrays show
+a preview. Leans on `_redaction` and orjson; pandas, numpy and pydantic are recognised only if the
+application has imported them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import math
+import pathlib
+import re
+import sys
+import types
+import uuid
+import zoneinfo
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from flowspan._redaction import REPLACEMENT, Redactor
+from flowspan.semconv import MIME_JSON, MIME_TEXT
+
+MAX_DEPTH: Final = 20
+MAX_KEY_CHARS: Final = 256
+MAX_ID_CHARS: Final = 1_024
+MAX_NAME_CHARS: Final = 256
+PREVIEW_ROWS: Final = 20
+PREVIEW_COLUMNS: Final = 50
+# A secret that a cut would split is found if it begins before the cut and is no longer than this.
+MARGIN: Final = 4_096
+
+_SHORT: Final = 256  # strings below it count as one node
+_EMPTY: Final = ""
+
+# When the JSON is too long: (characters of a string, items of a container), one after another.
+_SHRINK: Final = ((4096, 400), (1024, 200), (256, 100), (128, 50), (64, 20), (32, 8), (16, 4))
+
+
+class Payload(NamedTuple):
+    """A frozen value: its text, mime type, whether it was cut, how many secrets were hidden."""
+
+    text: str
+    mime_type: str = MIME_TEXT
+    truncated: bool = False
+    redacted: int = 0
+
+
+def clean(text: str) -> str:
+    """*text* that UTF-8 can hold: lone surrogates become `?`, which would cost a whole batch."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def label(value: object, limit: int = MAX_ID_CHARS) -> str | None:
+    """A name or an id as an attribute: short, clean text. None for None and the empty string."""
+    if value is None:
+        return None
+    if type(value) is not str:
+        plain = _scalar(value)
+        value = plain if type(plain) is str else type_name(value) if plain is None else str(plain)
+    if len(value) > limit:
+        value = value[: limit - 1] + "…"
+    return clean(value) or None
+
+
+def type_name(value: object) -> str:
+    """`<module.Class>` of a value, without asking the value."""
+    cls = type(value)
+    try:
+        name = type.__dict__["__qualname__"].__get__(cls)
+        module = cls.__module__
+    except Exception:  # noqa: BLE001 - a metaclass may do anything
+        return "<object>"
+    prefix = f"{module}." if type(module) is str and module != "builtins" else ""
+    return clean(f"<{prefix}{name}>")[:MAX_KEY_CHARS]
+
+
+class Payloads:
+    """
+    Turns values into payloads of at most *max_bytes* UTF-8 bytes. Safe from any thread.
+
+    A single call is bounded in time, too: by *max_bytes* / 4 values and a few times *max_bytes* of
+    text, whatever the size of what is given.
+    """
+
+    def __init__(self, redactor: Redactor, max_bytes: int) -> None:
+        self._redactor = redactor
+        self._max_bytes = max_bytes
+
+    def freeze(self, value: object) -> Payload:
+        """A string as it is, anything else as JSON."""
+        if issubclass(type(value), str):
+            return self.text(str.__str__(value))  # type: ignore[arg-type]
+        return self.json(self.plain(value))
+
+    def plain(self, value: object) -> Plain:
+        """A bounded copy of *value* in JSON's types, keys already hidden."""
+        walk = _Walk(self._redactor, self._max_bytes)
+        try:
+            tree = walk.visit(value, 0)
+        except RuntimeError:  # a dict or set that another thread changed meanwhile
+            walk = _Walk(self._redactor, self._max_bytes)
+            try:
+                tree = walk.visit(value, 0)
+            except RuntimeError:
+                tree = f"{type_name(value)} (changing)"
+        return Plain(tree, walk.truncated, walk.redacted)
+
+    def json(self, plain: Plain) -> Payload:
+        """The JSON text of what `plain` returned: searched for secrets, then cut."""
+        tree, truncated, redacted = plain
+        data = _dumps(tree)
+        for _, items in _SHRINK:  # far too much: leave items out before the search, halve nothing
+            if len(data) <= 4 * self._max_bytes:
+                break
+            truncated = True
+            tree = _shrink(tree, sys.maxsize, items)
+            data = _dumps(tree)
+        patterns = self._redactor.suspects(data)
+        if patterns:
+            tree, found = _redact_leaves(tree, self._redactor, patterns)
+            if found:
+                redacted += found
+                data = _dumps(tree)
+        if len(data) > self._max_bytes:
+            truncated = True
+            for chars, items in _SHRINK:
+                data = _dumps(_shrink(tree, chars, items))
+                if len(data) <= self._max_bytes:
+                    break
+            else:
+                data = orjson.dumps("…")
+        return Payload(data.decode(), MIME_JSON, truncated, redacted)
+
+    def text(self, text: str, *, keep_end: bool = False) -> Payload:
+        """Running text: searched for secrets, then cut, at the end or (*keep_end*) the start."""
+        limit = self._max_bytes
+        size = len(text)
+        early = size > limit + MARGIN
+        if early:
+            text = text[-limit - MARGIN :] if keep_end else text[: limit + MARGIN]
+        text, data = _encoded(text)
+        patterns = self._redactor.suspects(data)
+        redacted = 0
+        if patterns:
+            text, redacted = self._redactor.redact(text, patterns)
+            data = text.encode()
+        if early:  # the far end may hold half a secret
+            text = text[MARGIN:] if keep_end else text[:-MARGIN]
+            data = text.encode()
+        if not early and len(data) <= limit:
+            return Payload(text, MIME_TEXT, False, redacted)
+        mark = f"…[cut, {size} characters]"
+        room = max(0, limit - len(mark.encode()))
+        if keep_end:
+            kept = data[max(0, len(data) - room) :].decode("utf-8", "ignore")
+            text = mark + kept
+        else:
+            text = data[:room].decode("utf-8", "ignore") + mark
+        return Payload(text, MIME_TEXT, True, redacted)
+
+
+class Plain(NamedTuple):
+    """A value in JSON's own types, bounded, before it is text."""
+
+    tree: Any
+    truncated: bool
+    redacted: int
+
+
+class _Walk:
+    """One bounded pass over a value."""
+
+    __slots__ = ("_chars", "_max_string", "_nodes", "_redactor", "redacted", "truncated")
+
+    def __init__(self, redactor: Redactor, max_bytes: int) -> None:
+        self._redactor = redactor
+        self._nodes = max(1_000, max_bytes // 4)
+        self._max_string = max_bytes + MARGIN
+        self._chars = 4 * self._max_string
+        self.redacted = 0
+        self.truncated = False
+
+    def visit(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            return value if len(value) < _SHORT else self._string(value)
+        if kind is int or kind is bool or value is None:
+            return value
+        if kind is dict:
+            return self._mapping(value, depth)
+        if kind is list or kind is tuple:
+            return self._sequence(value, len(value), depth)
+        if kind is float:
+            return value if math.isfinite(value) else str(value)
+        return self._other(value, depth)
+
+    def _string(self, value: str) -> str:
+        self._chars -= len(value)
+        if len(value) <= self._max_string and self._chars >= 0:
+            return value
+        room = max(0, min(self._max_string, self._chars + len(value)))
+        self._chars = max(0, self._chars)
+        return f"{self._cut(value, room)}…[cut, {len(value)} characters]"
+
+    def _cut(self, text: str, room: int) -> str:
+        """The start of *text*, searched for secrets beyond its end, so that none is halved."""
+        self.truncated = True
+        text, found = self._redactor.redact(text[:room])
+        self.redacted += found
+        return text[: max(0, len(text) - MARGIN)]
+
+    def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
+        size = dict.__len__(value)
+        if depth >= MAX_DEPTH:
+            self.truncated = True
+            return f"… {size} keys, deeper than {MAX_DEPTH}"
+        items: Iterable[tuple[Any, Any]] = dict.items(value)
+        self._nodes -= size
+        if self._nodes < 0:
+            items = self._room(items, size)
+        redactor = self._redactor
+        known_keys = redactor.known_keys
+        depth += 1
+        out: dict[str, Any] = {}
+        for key, item in items:
+            if type(key) is not str:
+                key = self._key(key, depth)
+            if len(key) > MAX_KEY_CHARS:
+                key = self._cut(key, MAX_KEY_CHARS + MARGIN)[:MAX_KEY_CHARS] + "…"
+            hidden = known_keys.get(key)
+            if hidden is None:
+                hidden = redactor.hides(key)
+            kind = type(item)
+            if hidden and item is not None and kind is not bool and item is not _EMPTY:
+                self.redacted += 1
+                out[key] = REPLACEMENT
+            elif (kind is str and len(item) < _SHORT) or kind is int or item is None:
+                out[key] = item
+            else:
+                out[key] = self.visit(item, depth)
+        if self._nodes < 0:
+            out["…"] = f"{size} keys in all"
+            self._nodes = 0
+        return out
+
+    def _sequence(self, value: Iterable[Any], size: int, depth: int) -> Any:
+        if depth >= MAX_DEPTH:
+            self.truncated = True
+            return f"… {size} items, deeper than {MAX_DEPTH}"
+        self._nodes -= size
+        cut = self._nodes < 0
+        if cut:
+            value = self._room(value, size)
+        depth += 1
+        visit = self.visit
+        out = [visit(item, depth) for item in value]
+        if cut:
+            out.append(f"… {size} items in all")
+            self._nodes = 0
+        return out
+
+    def _room(self, items: Iterable[Any], size: int) -> Iterable[Any]:
+        """As many of *items* as there is room for; what lies inside them finds none."""
+        self.truncated = True
+        return islice(items, max(0, self._nodes + size))
+
+    def _key(self, key: object, depth: int) -> str:
+        plain = _scalar(key)
+        if plain is None and key is not None:
+            plain = self.visit(key, depth) if type(key) is tuple else type_name(key)
+        if type(plain) is str:
+            return plain
+        return _dumps(plain).decode()
+
+    def _other(self, value: Any, depth: int) -> Any:
+        scalar = _scalar(value)
+        if scalar is not None:
+            return self.visit(scalar, depth) if type(scalar) is str else scalar
+        kind = type(value)
+        # Subclasses of built-ins, through the built-in's own methods.
+        if issubclass(kind, dict):
+            return self._mapping(value, depth)
+        if issubclass(kind, tuple):
+            fields = _named_fields(kind)
+            if fields:
+                named = dict(zip(fields, tuple.__iter__(value), strict=False))
+                return self._mapping(named, depth)
+        for base in (list, tuple, set, frozenset, deque):
+            if issubclass(kind, base):
+                return self._sequence(base.__iter__(value), base.__len__(value), depth)
+        if issubclass(kind, (bytes, bytearray)):
+            return self._bytes(value)
+        if issubclass(kind, enum.Enum):
+            return self.visit(_state(value).get("_value_"), depth + 1)
+        if issubclass(kind, BaseException):
+            args = BaseException.__dict__["args"].__get__(value)
+            return {"type": type_name(value), "args": self.visit(args, depth + 1)}
+        for known in (_numpy, _pandas, _model):
+            found = known(value)
+            if found is not None:
+                return self.visit(found, depth)
+        return type_name(value)
+
+    def _bytes(self, value: bytes | bytearray) -> str:
+        with memoryview(value) as view:
+            size = view.nbytes
+            try:
+                text = bytes(view).decode() if size <= self._max_string else None
+            except UnicodeDecodeError:
+                text = None
+        if text is None or not text.replace("\n", "").replace("\t", "").isprintable():
+            return f"<{size} bytes>"
+        return self._string(text)
+
+
+def _scalar(value: Any) -> str | int | float | None:
+    """What fits a JSON scalar, else None. Never runs code of a subclass."""
+    kind = type(value)
+    if issubclass(kind, str):
+        return str.__str__(value)
+    if kind is bool:
+        return bool(value)
+    if issubclass(kind, int):
+        number = int.__pos__(value)
+        if -(2**63) <= number < 2**64:
+            return number
+        return str(number) if number.bit_length() < 4096 else f"<int of {number.bit_length()} bits>"
+    if issubclass(kind, float):
+        real = float.__pos__(value)
+        return real if math.isfinite(real) else str(real)
+    if kind in _STR_IS_SAFE or (
+        issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib")
+    ):
+        if kind is decimal.Decimal and len(value.as_tuple().digits) > MAX_KEY_CHARS:
+            return None
+        return str(value)
+    if kind is datetime.datetime or kind is datetime.time:
+        zone = value.tzinfo
+        if zone is not None and type(zone) not in (datetime.timezone, zoneinfo.ZoneInfo):
+            value = value.replace(tzinfo=None)
+        return str(value.isoformat())
+    return None
+
+
+_STR_IS_SAFE: Final = frozenset(
+    {
+        datetime.date,
+        datetime.timedelta,
+        uuid.UUID,
+        decimal.Decimal,
+        fractions.Fraction,
+        complex,
+        range,
+    }
+)
+
+
+def _lookup(kind: type, name: str) -> object:
+    """A class attribute as written in a class body: no metaclass, no descriptor is asked."""
+    for base in type.__dict__["__mro__"].__get__(kind):
+        members = type.__dict__["__dict__"].__get__(base)
+        if name in members:
+            return members[name]
+    return None
+
+
+def _state(value: object) -> dict[str, object]:
+    """The instance's own dict; empty if there is none or the class hides it."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except Exception:  # noqa: BLE001 - a class may define `__dict__` as it likes
+        return {}
+    return found if type(found) is dict else {}
+
+
+def _named_fields(kind: type) -> tuple[str, ...] | None:
+    fields = _lookup(kind, "_fields")
+    return fields if type(fields) is tuple and all(type(f) is str for f in fields) else None
+
+
+def _model(value: object) -> dict[str, object] | str | None:
+    """A dataclass or pydantic model by its stored fields; properties are not run."""
+    kind = type(value)
+    fields = _lookup(kind, "__dataclass_fields__")
+    if type(fields) is dict:
+        state = _state(value)
+        out: dict[str, object] = {}
+        for name in fields:
+            if name in state:
+                out[name] = state[name]
+                continue
+            slot = _lookup(kind, name)
+            if type(slot) is types.MemberDescriptorType:
+                try:
+                    out[name] = slot.__get__(value)
+                except AttributeError:  # a slot that was never filled
+                    continue
+        return out
+    if _lookup(kind, "__pydantic_fields__") is not None or _lookup(kind, "__pydantic_complete__"):
+        if sys.modules.get("pydantic") is None:
+            return None
+        out = dict(_state(value))
+        try:
+            extra = object.__getattribute__(value, "__pydantic_extra__")
+        except Exception:  # noqa: BLE001 - not every version has it
+            extra = None
+        if type(extra) is dict:
+            out.update(extra)
+        return out
+    pydantic_types = sys.modules.get("pydantic.types")
+    if pydantic_types is not None and issubclass(
+        kind, (pydantic_types.SecretStr, pydantic_types.SecretBytes)
+    ):
+        return REPLACEMENT
+    return None
+
+
+def _numpy(value: object) -> object:
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not hasattr(numpy, "ndarray"):
+        return None
+    kind = type(value)
+    if issubclass(kind, numpy.generic):
+        plain = numpy.generic.item(value)
+        return type_name(value) if issubclass(type(plain), numpy.generic) else plain
+    if not issubclass(kind, numpy.ndarray):
+        return None
+    array = numpy.ndarray.view(value, numpy.ndarray)
+    if array.size <= PREVIEW_ROWS * PREVIEW_COLUMNS:
+        return array.tolist()
+    preview = [array.flat[i] for i in range(PREVIEW_ROWS)]
+    return {
+        "type": "ndarray",
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "preview": preview,
+    }
+
+
+def _pandas(value: object) -> object:
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not hasattr(pandas, "DataFrame"):
+        return None
+    kind = type(value)
+    try:
+        if issubclass(kind, pandas.DataFrame):
+            frame = pandas.DataFrame(value, copy=False)  # a plain view: no subclass's code runs
+            rows, columns = frame.shape
+            head = frame.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
+            names = [_scalar(name) or type_name(name) for name in head.columns]
+            cells = [
+                dict(zip(names, row, strict=True)) for row in head.to_numpy(dtype=object).tolist()
+            ]
+            return {"type": "DataFrame", "rows": rows, "columns": columns, "preview": cells}
+        if issubclass(kind, (pandas.Series, pandas.Index)):
+            base = pandas.Series if issubclass(kind, pandas.Series) else pandas.Index
+            whole = base(value, copy=False)
+            cells = whole[:PREVIEW_ROWS].to_numpy(dtype=object).tolist()
+            return {"type": base.__name__, "rows": len(whole), "preview": cells}
+        if issubclass(kind, (pandas.Timestamp, pandas.Timedelta)):
+            return pandas.Timestamp.isoformat(value) if issubclass(kind, pandas.Timestamp) else None
+        if value is pandas.NaT or value is pandas.NA:
+            return ""
+    except Exception:  # noqa: BLE001 - a frame that another thread changes, an index of its own
+        return type_name(value)
+    return None
+
+
+def _encoded(text: str) -> tuple[str, bytes]:
+    try:
+        return text, text.encode()
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "replace")
+        return data.decode(), data
+
+
+def _dumps(tree: Any) -> bytes:
+    try:
+        return orjson.dumps(tree)
+    except (TypeError, ValueError):  # a lone surrogate, or an integer beyond 64 bits
+        return orjson.dumps(_map_leaves(tree, _encodable))
+
+
+def _encodable(leaf: Any) -> Any:
+    return clean(leaf) if type(leaf) is str else _scalar(leaf)
+
+
+def _map_leaves(tree: Any, change: Any) -> Any:
+    if type(tree) is dict:
+        return {change(k): _map_leaves(v, change) for k, v in tree.items()}
+    if type(tree) is list:
+        return [_map_leaves(v, change) for v in tree]
+    return None if tree is None else change(tree)
+
+
+def _redact_leaves(
+    tree: Any, redactor: Redactor, patterns: Sequence[re.Pattern[str]]
+) -> tuple[Any, int]:
+    # An anchor alone is seldom a secret: ask each pattern once about all leaves together.
+    leaves: list[str] = []
+    _map_leaves(tree, lambda leaf: leaves.append(leaf if type(leaf) is str else str(leaf)))
+    everything = "\n".join(leaves)
+    patterns = [pattern for pattern in patterns if pattern.search(everything)]
+    if not patterns:
+        return tree, 0
+    found = 0
+
+    def change(leaf: Any) -> Any:
+        nonlocal found
+        if type(leaf) is not str and (type(leaf) is not int or leaf < 10**12):
+            return leaf
+        text, count = redactor.redact(str(leaf), patterns)
+        found += count
+        return text if count else leaf
+
+    return _map_leaves(tree, change), found
+
+
+def _shrink(tree: Any, chars: int, items: int) -> Any:
+    """*tree* with strings of at most *chars* characters and containers of at most *items*."""
+    kind = type(tree)
+    if kind is str:
+        return tree if len(tree) <= chars else f"{tree[:chars]}…[cut, {len(tree)} characters]"
+    if kind is list:
+        out = [_shrink(item, chars, items) for item in tree[:items]]
+        if len(tree) > items:
+            out.append(f"… {len(tree)} items in all")
+        return out
+    if kind is dict:
+        kept = {k: _shrink(v, chars, items) for k, v in islice(tree.items(), items)}
+        if len(tree) > items:
+            kept["…"] = f"{len(tree)} keys in all"
+        return kept
+    return tree

@@ -1,0 +1,900 @@
+"""
+Contexts -> spans: names, kinds, attributes, events, status and links, and who closes what.
+
+`Spans` opens runs and components; what it returns are the contexts of `context.py`, with the
+recording behind them. Speaks to `opentelemetry-api` only, so it cannot know whose provider makes
+the span. If a span is not recording, nothing is serialised. Code here raises normally; `service`
+guards the edge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import concurrent.futures
+import os
+import re
+import threading
+import time
+import traceback
+import uuid
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from flowspan import _guard, semconv
+from flowspan._component import Component, Edge
+from flowspan._payload import MAX_NAME_CHARS, Payload, Payloads, Plain, clean, label
+from flowspan._redaction import Redactor
+from flowspan.config import Config
+from flowspan.context import (
+    ROOT_TRACE_ID,
+    RUN,
+    ComponentTraceContext,
+    TraceContext,
+    current_component,
+    innermost_run,
+    trace_id,
+)
+
+GRACE: Final = 1.0  # seconds in which an end may still come after the task that started a run
+EVENTS_RESERVED: Final = 2  # of the SDK's limit: an exception and a cancellation find room
+_MAX_RECENT: Final = 4096
+
+_clock = time.time_ns
+_lock = threading.Lock()
+_open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+_lone_components: set[ComponentSpan] = set()
+_orphans: deque[Run] = deque()
+_recent: OrderedDict[str, SpanContext] = OrderedDict()
+
+
+def _kinds(openinference: str, langwatch: str, traceloop: str, operation: str | None = None) -> Any:
+    kinds = {
+        semconv.OPENINFERENCE_SPAN_KIND: openinference,
+        semconv.LANGWATCH_SPAN_TYPE: langwatch,
+        semconv.TRACELOOP_SPAN_KIND: traceloop,
+    }
+    return kinds if operation is None else {semconv.GEN_AI_OPERATION_NAME: operation, **kinds}
+
+
+_RUN_KINDS: Final[Mapping[str, str]] = _kinds("CHAIN", "workflow", "workflow", "invoke_workflow")
+_OTHER_KINDS: Final[Mapping[str, str]] = _kinds("CHAIN", "component", "task")
+_COMPONENT_KINDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "agent": _kinds("AGENT", "agent", "agent", "invoke_agent"),
+    "tool": _kinds("TOOL", "tool", "tool", "execute_tool"),
+    "retriever": _kinds("RETRIEVER", "rag", "task", "retrieval"),
+    "embedding": _kinds("EMBEDDING", "component", "task"),
+}
+_MODEL_KINDS: Final[Mapping[str, str]] = _kinds("LLM", "llm", "task", "chat")
+_UUID_SUFFIX: Final = re.compile(r" - (?:None|[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12})$")
+
+
+class Spans:
+    """
+    Opens runs and components with one configuration and one source of tracers. Thread-safe.
+
+    *tracer* is asked at each run, so that a provider set later is found.
+    """
+
+    def __init__(self, config: Config, tracer: Callable[[], Tracer]) -> None:
+        self.config = config
+        self.tracer = tracer
+        self.payloads = Payloads(
+            Redactor(config.redact_keys, config.redact_patterns), config.max_payload_bytes
+        )
+        self.capture_inputs = config.capture_content and not config.hide_inputs
+        self.capture_outputs = config.capture_content and not config.hide_outputs
+        self.capture_content = config.capture_content
+        self.edge_is_parent = config.parenting == "edge"
+        self.process_parent = _process_parent(config)
+        self.max_logs = max(0, config.limits.max_events - EVENTS_RESERVED)
+
+    def start_run(
+        self,
+        run_id: object,
+        name: object,
+        *,
+        user_id: object = None,
+        session_id: object = None,
+        project_name: object = None,
+        flow_id: object = None,
+        tracing_user_id: object = None,
+        inputs: object = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, object] | None = None,
+        owned: bool = True,
+    ) -> Run:
+        """
+        Open a run and its span; the caller makes it the current one.
+
+        *owned*: the task that runs now ends the run if nobody else has, a little after itself.
+        """
+        _end_orphans()
+        run = Run()
+        run._spans = self
+        run.run_id = label(run_id) or str(uuid.uuid4())
+        flow = label(flow_id)
+        given_name = label(name, MAX_NAME_CHARS)
+        run.name = flow_name(given_name, flow)
+        run.project_name = label(project_name) or self.config.project_name
+        run.flow_id = flow
+        run.session_id = label(session_id)
+        run.user_id = label(user_id)
+        run.tracing_user_id = label(tracing_user_id)
+        run.outer = outer = current_component()
+        _end_superseded(run)
+
+        attributes: dict[str, Any] = {
+            **_RUN_KINDS,
+            semconv.GEN_AI_WORKFLOW_NAME: run.name,
+            semconv.RUN_ID: run.run_id,
+            semconv.RUN_NAME: given_name or run.name,
+            semconv.PROJECT_NAME: run.project_name,
+        }
+        shared = run._shared = {semconv.RUN_ID: run.run_id, semconv.FLOW_NAME: run.name}
+        if flow:
+            attributes[semconv.FLOW_ID] = flow
+        if run.session_id:
+            attributes[semconv.SESSION_ID] = shared[semconv.SESSION_ID] = run.session_id
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = run.session_id
+        if run.user_id:
+            attributes[semconv.USER_ID] = shared[semconv.USER_ID] = run.user_id
+        if run.tracing_user_id:
+            attributes[semconv.ENDUSER_ID] = run.tracing_user_id
+        tag_list = [text for tag in tags if (text := label(tag))]
+        if tag_list:
+            attributes[semconv.TAG_TAGS] = tag_list
+
+        context, links, is_root = self._parent_of_run(run, outer)
+        token = ROOT_TRACE_ID.set(trace_id(run.run_id) if is_root else None)
+        run._tracer = self.tracer()
+        try:
+            run.span = span = run._tracer.start_span(
+                run.name, context=context, kind=kind_of_run(context), attributes=attributes, links=links
+            )
+        finally:
+            ROOT_TRACE_ID.reset(token)
+        run._recording = span.is_recording()
+        if run._recording:
+            late: dict[str, Any] = {}
+            if inputs is not None:
+                payload = self.payloads.freeze(inputs)
+                run._payload(late, _INPUT, payload, self.capture_inputs)
+                if self.capture_inputs and type(inputs) is str:
+                    late[semconv.GEN_AI_INPUT_MESSAGES] = self._message("user", inputs)
+            if metadata and self.capture_content:
+                frozen = self.payloads.freeze(metadata)
+                late[semconv.METADATA] = run._noted(semconv.METADATA, frozen).text
+            if late:
+                span.set_attributes(late)
+        if outer is not None:
+            outer._nested.append(run)  # type: ignore[attr-defined]
+        with _lock:
+            _open_runs.add(run)
+        if owned:
+            run._own()
+        return run
+
+    def start_component(
+        self,
+        info: Component,
+        trace_name: object,
+        inputs: object,
+        *,
+        inside_component: bool = False,
+    ) -> ComponentSpan:
+        """
+        Open a component and its span under the run in context; the caller makes it current.
+
+        *inside_component*: below the component in context, if that is of the same run.
+        """
+        run = innermost_run()
+        outer = current_component()
+        component = ComponentSpan()
+        component._spans = self
+        component.component_id = info.id
+        component.name = info.name
+        component.trace_name = trace_name if type(trace_name) is str else info.name
+        component.type = info.type
+        component.run = run
+        component.outer = outer
+
+        kinds = _COMPONENT_KINDS.get(info.type, _OTHER_KINDS)
+        attributes: dict[str, Any] = {
+            **kinds,
+            semconv.COMPONENT_ID: info.id,
+            semconv.COMPONENT_NAME: info.name,
+            semconv.COMPONENT_TYPE: info.type,
+            semconv.GRAPH_NODE_ID: info.id,
+            semconv.GRAPH_NODE_NAME: info.name,
+        }
+        if info.class_name:
+            attributes[semconv.COMPONENT_CLASS] = info.class_name
+        if info.type == "agent":
+            attributes[semconv.GEN_AI_AGENT_NAME] = info.name
+        elif info.type == "tool":
+            attributes[semconv.GEN_AI_TOOL_NAME] = info.name
+
+        links: list[Link] | None = None
+        parent: Span | None = None
+        if isinstance(run, Run):
+            attributes.update(run._shared)
+            parent = run.span
+            if info.edges:
+                links = run._links_of(info, attributes)
+                if self.edge_is_parent:
+                    parent = run._last_finished(info.edges) or parent
+            if inside_component and outer is not None and outer.run is run:
+                parent = _active_below(outer)
+                attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, outer.component_id)
+        else:
+            _guard.report(
+                "component outside a run",
+                "its span is a trace of its own; call start_tracers or flowspan.run before",
+            )
+        current = otel_context.get_current()
+        context = current if parent is None else trace.set_span_in_context(parent, current)
+        tracer = run._tracer if isinstance(run, Run) else self.tracer()
+        component.span = span = tracer.start_span(
+            info.name, context=context, attributes=attributes, links=links
+        )
+        component._recording = span.is_recording()
+        if component._recording and inputs is not None:
+            late: dict[str, Any] = {}
+            payload = self.payloads.freeze(inputs)
+            component._payload(late, _INPUT, payload, self.capture_inputs)
+            if self.capture_inputs and info.type == "tool":
+                late[semconv.GEN_AI_TOOL_CALL_ARGUMENTS] = payload.text
+            span.set_attributes(late)
+        if isinstance(run, Run):
+            run._started(component)
+        else:
+            with _lock:
+                _lone_components.add(component)
+        return component
+
+    def _parent_of_run(
+        self, run: Run, outer: ComponentTraceContext | None
+    ) -> tuple[Context, list[Link] | None, bool]:
+        """The context for the run's span, links to what cannot be its parent, whether a root."""
+        current = otel_context.get_current()
+        if outer is not None:
+            return trace.set_span_in_context(_active_below(outer), current), None, False
+        links: list[Link] = []
+        span = trace.get_current_span(current)
+        span_context = span.get_span_context()
+        with _lock:
+            earlier = _recent.get(run.run_id)
+        if earlier is not None:
+            links.append(Link(earlier, {semconv.LINK_TYPE: semconv.LINK_RESUME}))
+        if not span_context.is_valid:
+            if self.process_parent is None:
+                return current, links, True
+            return trace.set_span_in_context(self.process_parent, current), links, False
+        if not _has_ended(span):
+            return current, links, False
+        if earlier is None or earlier.span_id != span_context.span_id:
+            links.append(Link(span_context, {semconv.LINK_TYPE: semconv.LINK_ORIGIN}))
+        return trace.set_span_in_context(trace.INVALID_SPAN, current), links, True
+
+    def _message(self, role: str, text: str) -> str:
+        content = self.payloads.text(text).text
+        message = {"role": role, "parts": [{"type": "text", "content": content}]}
+        return self.payloads.json(Plain([message], False, 0)).text
+
+
+_INPUT: Final = (semconv.INPUT_VALUE, semconv.INPUT_MIME_TYPE, semconv.INPUT_BYTES)
+_OUTPUT: Final = (semconv.OUTPUT_VALUE, semconv.OUTPUT_MIME_TYPE, semconv.OUTPUT_BYTES)
+
+
+CONSUMED: Final = "flowspan-consumed"
+"""Key in an OpenTelemetry context that was extracted from a message."""
+
+
+def kind_of_run(context: Context) -> SpanKind:
+    """CONSUMER for a run whose parent came with a message, else INTERNAL."""
+    consumed = context.get(CONSUMED) is not None
+    remote = trace.get_current_span(context).get_span_context().is_remote
+    return SpanKind.CONSUMER if consumed and remote else SpanKind.INTERNAL
+
+
+def flow_name(given: str | None, flow_id: str | None) -> str:
+    """The flow's name as people know it: without the id behind it, never empty."""
+    if not given:
+        return "flow"
+    if flow_id and given.endswith(f" - {flow_id}"):
+        given = given[: -len(flow_id) - 3]
+    else:
+        given = _UUID_SUFFIX.sub("", given)
+    return given if given.strip() and given != "None" else "flow"
+
+
+def _process_parent(config: Config) -> Span | None:
+    """The span that this process was started by, from `TRACEPARENT`."""
+    if config.traceparent is None:
+        return None
+    carrier = {"traceparent": config.traceparent, "tracestate": config.tracestate or ""}
+    context = TraceContextTextMapPropagator().extract(carrier, Context())
+    span = trace.get_current_span(context)
+    return span if span.get_span_context().is_valid else None
+
+
+def _has_ended(span: Span) -> bool:
+    return not span.is_recording() and getattr(span, "end_time", None) is not None
+
+
+def _active_below(component: ComponentTraceContext) -> Span:
+    """The current span if it is of the component's trace and active, else the component's."""
+    current = trace.get_current_span()
+    same_trace = (
+        current.get_span_context().trace_id == component.span.get_span_context().trace_id
+    )
+    return current if same_trace and not _has_ended(current) else component.span
+
+
+_RECORDED: Final = ("_cut", "_error_of_child", "_hidden", "_recording", "_spans")
+
+
+class _Recorded:
+    """What runs and components share: payloads on their span, and their one end."""
+
+    __slots__ = ()  # `_RECORDED` stands in the subclasses: two bases cannot both have a layout
+
+    _spans: Spans
+    _recording: bool
+    _error_of_child: BaseException | None
+    _cut: list[str]
+    _hidden: dict[str, int]
+    span: Span
+    ended: bool
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._recording = False
+        self._cut = []
+        self._hidden = {}
+        self._error_of_child = None
+
+    def _noted(self, attribute: str, payload: Payload) -> Payload:
+        """*payload*, after taking down that it was cut or lacks secrets."""
+        if payload.truncated and attribute not in self._cut:
+            self._cut.append(attribute)
+        if payload.redacted:
+            # Several logs add up; a value that is set again counts as it is now.
+            before = self._hidden.get(attribute, 0) if attribute == semconv.LOG_MESSAGE else 0
+            self._hidden[attribute] = before + payload.redacted
+        return payload
+
+    def _payload(
+        self, into: dict[str, Any], names: tuple[str, str, str], payload: Payload, capture: bool
+    ) -> None:
+        """Put *payload* under *names*: its text and mime type, or only its size."""
+        if not capture:
+            into[names[2]] = len(payload.text.encode())
+            return
+        self._noted(names[0], payload)
+        into[names[0]] = payload.text
+        into[names[1]] = payload.mime_type
+
+    def _fail(self, error: BaseException, *, event: bool) -> None:
+        """Status ERROR with *error*; the `exception` event only where it was raised."""
+        span = self.span
+        kind = error_type(error)
+        attributes: dict[str, Any] = {}
+        message = ""
+        if self._spans.capture_content:
+            message = self._noted(
+                semconv.EXCEPTION_MESSAGE, self._spans.payloads.text(_message_of(error))
+            ).text
+        if event:
+            attributes[semconv.EXCEPTION_TYPE] = kind
+            if self._spans.capture_content:
+                stack = self._spans.payloads.text(_stack_of(error), keep_end=True)
+                attributes[semconv.EXCEPTION_MESSAGE] = message
+                attributes[semconv.EXCEPTION_STACKTRACE] = self._noted(
+                    semconv.EXCEPTION_STACKTRACE, stack
+                ).text
+            span.add_event(semconv.EXCEPTION, attributes)
+        span.set_attribute(semconv.ERROR_TYPE, kind)
+        span.set_status(StatusCode.ERROR, message or None)
+
+    def _marks(self, into: dict[str, Any]) -> None:
+        if self._cut:
+            into[semconv.TRUNCATED] = self._cut
+        if self._hidden:
+            into[semconv.REDACTED] = sum(self._hidden.values())
+
+    def _end_once(self) -> bool:
+        """True for the one caller who may end the span."""
+        with _lock:
+            if self.ended:
+                return False
+            self.ended = True
+            return True
+
+
+class Run(_Recorded, TraceContext):
+    """A run with its recording. Thread-safe: components may start and end in any thread."""
+
+    __slots__ = (
+        *_RECORDED,
+        "__weakref__",
+        "_finished",
+        "_loop_task",
+        "_open",
+        "_outcome",
+        "_paused",
+        "_shared",
+        "_spans_by_id",
+        "_thread",
+        "_tracer",
+        "_until",
+        "_usage",
+    )
+
+    _shared: dict[str, str]
+    _tracer: Tracer
+
+    def __init__(self) -> None:
+        _Recorded.__init__(self)
+        self.attachment = None
+        self._open: set[ComponentSpan] = set()
+        self._spans_by_id: dict[str, Span] = {}
+        self._finished: list[str] = []
+        self._usage: list[int] | None = None
+        self._paused = False
+        self._outcome: str | None = None  # what its components and its task say of it
+        self._until: int | None = None  # when it was over, if nobody ends it
+        self._loop_task: weakref.ref[asyncio.Task[Any]] | None = None
+        self._thread = threading.get_ident()
+
+    # ---- what users call
+
+    def set_outputs(self, outputs: object) -> None:
+        with _RUN_OUTPUTS:
+            if self._recording and not self.ended:
+                late: dict[str, Any] = {}
+                capture = self._spans.capture_outputs
+                self._payload(late, _OUTPUT, self._spans.payloads.freeze(outputs), capture)
+                if capture and type(outputs) is str:
+                    late[semconv.GEN_AI_OUTPUT_MESSAGES] = self._spans._message(
+                        "assistant", outputs
+                    )
+                self.span.set_attributes(late)
+
+    def set_paused(self) -> None:
+        self._paused = True
+
+    # ---- ending
+
+    def end(
+        self,
+        error: BaseException | None = None,
+        *,
+        status: str | None = None,
+        end_time: int | None = None,
+    ) -> bool:
+        """
+        End the run's span. False if it had ended: the first who ends it decides.
+
+        *end_time*: nanoseconds since the epoch, default now. Its open components go on.
+        """
+        if not self._end_once():
+            return False
+        self._disown()
+        if self._recording:
+            if error is not None and status is None:
+                status = semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
+            if status is None:
+                status = semconv.STATUS_PAUSED if self._paused else semconv.STATUS_OK
+            late: dict[str, Any] = {semconv.RUN_STATUS: status}
+            if self._usage is not None:
+                late[semconv.USAGE_INPUT_TOKENS] = self._usage[0]
+                late[semconv.USAGE_OUTPUT_TOKENS] = self._usage[1]
+                late[semconv.USAGE_TOTAL_TOKENS] = sum(self._usage)
+            if status == semconv.STATUS_ERROR and error is not None:
+                # The component that raised it shows it; here it is shown if none did.
+                self._fail(error, event=not _stems_from(error, self._error_of_child))
+            elif status == semconv.STATUS_ERROR:
+                self.span.set_status(StatusCode.ERROR)
+            elif status == semconv.STATUS_CANCELLED:
+                self.span.add_event(semconv.CANCELLED)
+            self._marks(late)
+            self.span.set_attributes(late)
+        self._error_of_child = None
+        self.span.end(end_time)
+        self._forget_if_over()
+        outer = self.outer
+        if isinstance(outer, ComponentSpan):
+            outer._nested_ended(self)
+        else:
+            with _lock:
+                _recent[self.run_id] = self.span.get_span_context()
+                _recent.move_to_end(self.run_id)
+                if len(_recent) > _MAX_RECENT:
+                    _recent.popitem(last=False)
+        return True
+
+    def end_unended(self, fallback: str = semconv.STATUS_ABANDONED) -> bool:
+        """End a run that nobody ended, with what its components and its task say of it."""
+        status = self._outcome or (semconv.STATUS_PAUSED if self._paused else fallback)
+        return self.end(status=status, end_time=self._until)
+
+    def _forget_if_over(self) -> None:
+        if self.ended and not self._open:
+            with _lock:
+                _open_runs.discard(self)
+
+    def __del__(self) -> None:
+        # Nobody can end it any more. Not here: the collector may run inside any lock.
+        if not getattr(self, "ended", True):
+            _orphans.append(self)
+
+    # ---- the task that started it
+
+    def _own(self) -> None:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return
+        if task is not None:
+            self._loop_task = weakref.ref(task)
+            task.add_done_callback(self._owner_done)
+
+    def _disown(self) -> None:
+        task = self._loop_task() if self._loop_task is not None else None
+        if task is not None and not task.done() and threading.get_ident() == self._thread:
+            task.remove_done_callback(self._owner_done)
+
+    def _owner_done(self, task: asyncio.Task[Any]) -> None:
+        if self.ended:
+            return
+        with _OWNER_DONE:
+            self._until = _clock()
+            if task.cancelled():
+                self._outcome = semconv.STATUS_CANCELLED
+            else:
+                # asks a future for its exception without marking it as retrieved
+                error = getattr(task, "_exception", None)
+                if error is not None:
+                    self._outcome = (
+                        semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
+                    )
+            # An end that was only scheduled may still come; the time of the end is known.
+            task.get_loop().call_later(GRACE, self._grace_over)
+
+    def _grace_over(self) -> None:
+        with _OWNER_DONE:
+            if not self._open:
+                self.end_unended()
+
+    # ---- its components
+
+    def _started(self, component: ComponentSpan) -> None:
+        self._open.add(component)
+        self._spans_by_id[component.component_id] = component.span
+
+    def _ended(self, component: ComponentSpan, outcome: str | None) -> None:
+        self._open.discard(component)
+        self._finished.append(component.component_id)
+        if outcome is not None and self._outcome != semconv.STATUS_ERROR:
+            self._outcome = outcome
+        if self.ended:
+            self._forget_if_over()
+        elif self._until is not None:  # its task is gone; this may have been the last
+            self._until = _clock()
+            if not self._open:
+                self.end_unended()
+
+    def _links_of(self, info: Component, attributes: dict[str, Any]) -> list[Link] | None:
+        links: list[Link] = []
+        for edge in info.edges:
+            source = self._spans_by_id.get(edge.source)
+            if source is None:
+                continue  # not built in this run, or not yet
+            attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, edge.source)
+            target = info.id
+            links.append(
+                Link(
+                    source.get_span_context(),
+                    {
+                        semconv.LINK_TYPE: semconv.LINK_EDGE,
+                        semconv.EDGE_SOURCE: f"{edge.source}.{edge.source_output}"
+                        if edge.source_output
+                        else edge.source,
+                        semconv.EDGE_TARGET: f"{target}.{edge.target_input}"
+                        if edge.target_input
+                        else target,
+                    },
+                )
+            )
+        return links or None
+
+    def _last_finished(self, edges: Sequence[Edge]) -> Span | None:
+        sources = {edge.source for edge in edges}
+        for component_id in reversed(self._finished):
+            if component_id in sources:
+                return self._spans_by_id.get(component_id)
+        return None
+
+    def _add_usage(self, input_tokens: int, output_tokens: int) -> None:
+        with _lock:
+            if self._usage is None:
+                self._usage = [0, 0]
+            self._usage[0] += input_tokens
+            self._usage[1] += output_tokens
+        outer = self.outer.run if self.outer is not None else None
+        if isinstance(outer, Run):
+            outer._add_usage(input_tokens, output_tokens)
+
+
+class ComponentSpan(_Recorded, ComponentTraceContext):
+    """A component with its recording. Its methods may be called from any thread."""
+
+    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs")
+
+    def __init__(self) -> None:
+        _Recorded.__init__(self)
+        self.attachment = None
+        self._logs = 0
+        self._nested: list[Run] = []
+        self._outputs: Plain | None = None
+
+    # ---- what users call
+
+    def add_log(self, message: object, *, name: str = "log", type: str = "text") -> None:
+        with _ADD_LOG:
+            if not self._recording:
+                return
+            self._logs += 1
+            if self.ended or self._logs > self._spans.max_logs:
+                if self.ended:
+                    _guard.report(
+                        "log on an ended component", "it is lost; log before the component ends"
+                    )
+                return
+            attributes: dict[str, Any] = {
+                semconv.LOG_NAME: label(name) or "log",
+                semconv.LOG_TYPE: label(type) or "text",
+            }
+            if self._spans.capture_content:
+                payload = self._spans.payloads.freeze(message)
+                attributes[semconv.LOG_MESSAGE] = self._noted(semconv.LOG_MESSAGE, payload).text
+            self.span.add_event(semconv.LOG, attributes)
+
+    def set_outputs(self, outputs: object) -> None:
+        with _COMPONENT_OUTPUTS:
+            if not self._recording:
+                return
+            if self.ended:
+                _guard.report(
+                    "outputs for an ended component",
+                    "they are lost; call set_outputs before the component ends",
+                )
+                return
+            late: dict[str, Any] = {}
+            payload = self._with_earlier(outputs)
+            self._payload(late, _OUTPUT, payload, self._spans.capture_outputs)
+            if self._spans.capture_outputs and self.type == "tool":
+                late[semconv.GEN_AI_TOOL_CALL_RESULT] = payload.text
+            self.span.set_attributes(late)
+
+    def set_usage(
+        self,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        model: str | None = None,
+    ) -> None:
+        with _SET_USAGE:
+            if not self._recording or self.ended:
+                return
+            late: dict[str, Any] = dict(_MODEL_KINDS) if self.type == "llm" else {}
+            if type(input_tokens) is int:
+                late[semconv.GEN_AI_USAGE_INPUT_TOKENS] = input_tokens
+            if type(output_tokens) is int:
+                late[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = output_tokens
+            if model_name := label(model):
+                late[semconv.GEN_AI_REQUEST_MODEL] = model_name
+            self.span.set_attributes(late)
+            if isinstance(self.run, Run):
+                self.run._add_usage(
+                    late.get(semconv.GEN_AI_USAGE_INPUT_TOKENS, 0),
+                    late.get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, 0),
+                )
+
+    def set_error(self, error: BaseException) -> None:
+        with _SET_ERROR:
+            if self._recording and not self.ended:
+                self._fail(error, event=True)
+
+    # ---- ending
+
+    def end(self, error: BaseException | None = None, *, status: str | None = None) -> bool:
+        """End the component's span. False if it had ended."""
+        if not self._end_once():
+            return False
+        outcome: str | None = None
+        if error is not None:
+            outcome = semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
+        for run in tuple(self._nested):  # it is closed for them
+            run.end_unended(outcome or status or semconv.STATUS_OK)
+        if self._recording:
+            late: dict[str, Any] = {}
+            if outcome == semconv.STATUS_ERROR and error is not None:
+                self._fail(error, event=error is not self._error_of_child)
+            elif outcome == semconv.STATUS_CANCELLED or status is not None:
+                late[semconv.COMPONENT_STATUS] = status or outcome
+                if status is None:
+                    self.span.add_event(semconv.CANCELLED)
+            dropped = self._logs - self._spans.max_logs
+            if dropped > 0:
+                late[semconv.LOGS_DROPPED] = dropped
+            self._marks(late)
+            if late:
+                self.span.set_attributes(late)
+        self._error_of_child = None
+        if outcome == semconv.STATUS_ERROR and isinstance(self.outer, ComponentSpan):
+            self.outer._error_of_child = error
+        self.span.end()
+        run_of = self.run
+        if isinstance(run_of, Run):
+            if outcome == semconv.STATUS_ERROR:
+                run_of._error_of_child = error
+            run_of._ended(self, outcome)
+        else:
+            with _lock:
+                _lone_components.discard(self)
+        self._outputs = None
+        return True
+
+    def _nested_ended(self, run: Run) -> None:
+        with _lock:
+            if run in self._nested:
+                self._nested.remove(run)
+
+    def _with_earlier(self, outputs: object) -> Payload:
+        """*outputs*, merged into a mapping given before, as Langflow's service does."""
+        payloads = self._spans.payloads
+        if not isinstance(outputs, dict):
+            self._outputs = None
+            return payloads.freeze(outputs)
+        plain, earlier = payloads.plain(outputs), self._outputs
+        if earlier is not None and type(earlier.tree) is dict and type(plain.tree) is dict:
+            plain = Plain(
+                {**earlier.tree, **plain.tree},
+                plain.truncated or earlier.truncated,
+                max(plain.redacted, earlier.redacted),
+            )
+        self._outputs = plain
+        return payloads.json(plain)
+
+
+_GROUP: Final[Any] = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether the work was called off rather than failed."""
+    if isinstance(error, SystemExit):
+        return error.code in (None, 0)
+    if isinstance(error, Exception):
+        return isinstance(error, concurrent.futures.CancelledError)
+    return not isinstance(error, _GROUP) or all(map(is_cancellation, error.exceptions))
+
+
+def _stems_from(error: BaseException, origin: BaseException | None) -> bool:
+    """Whether *error* is *origin* or was raised because of it."""
+    seen: BaseException | None = error
+    for _ in range(20):
+        if seen is None or origin is None:
+            return False
+        if seen is origin:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def error_type(error: BaseException) -> str:
+    """The fully qualified name of the class, as `error.type` wants it."""
+    cls = type(error)
+    module = cls.__module__
+    name = cls.__qualname__ if module in (None, "builtins") else f"{module}.{cls.__qualname__}"
+    return clean(name)[:MAX_NAME_CHARS]
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # noqa: BLE001 - a `__str__` may raise SystemExit
+        return f"<{type(failure).__name__} in __str__>"
+
+
+def _stack_of(error: BaseException) -> str:
+    formatted = traceback.TracebackException(
+        type(error), error, error.__traceback__, limit=-50, compact=True
+    )
+    return "".join(formatted.format())
+
+
+def _end_superseded(run: Run) -> None:
+    """
+    End the run before, if this same task starts another without having ended it.
+
+    So sequential runs whose `end_tracers` never comes (loop iterations, pauses) end in time.
+    """
+    before = RUN.get()
+    if (
+        not isinstance(before, Run)
+        or before.ended
+        or before.attachment is not None
+        or before._open
+        or before.outer is not run.outer
+        or before._thread != run._thread
+    ):
+        return
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    if (before._loop_task() if before._loop_task is not None else None) is not task:
+        return
+    resumed = run.outer is None and before.run_id == run.run_id
+    fallback = semconv.STATUS_OK if run.outer is not None else semconv.STATUS_ABANDONED
+    before.end_unended(semconv.STATUS_PAUSED if resumed else fallback)
+
+
+def _end_orphans() -> None:
+    while _orphans:
+        try:
+            run = _orphans.popleft()
+        except IndexError:
+            return
+        run.end_unended()
+
+
+def end_all_open() -> int:
+    """End what is still open in this process, at shutdown. Returns how many spans that were."""
+    _end_orphans()
+    with _lock:
+        runs = list(_open_runs)
+        components = list(_lone_components)
+    count = 0
+    for run in runs:
+        components.extend(run._open)
+    for component in components:
+        count += component.end(status=semconv.STATUS_ABANDONED)
+    for run in runs:
+        count += run.end_unended()
+    return count
+
+
+def _after_fork_in_child() -> None:
+    """What the parent has open is the parent's to end."""
+    global _lock
+    _lock = threading.Lock()
+    for run in list(_open_runs):
+        run.ended = True
+    _open_runs.clear()
+    _lone_components.clear()
+    _orphans.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+_ADD_LOG: Final = _guard.guard("record a log")
+_COMPONENT_OUTPUTS: Final = _guard.guard("record a component's outputs")
+_RUN_OUTPUTS: Final = _guard.guard("record a run's outputs")
+_SET_USAGE: Final = _guard.guard("record usage")
+_SET_ERROR: Final = _guard.guard("record an error")
+_OWNER_DONE: Final = _guard.guard("end a run after its task")

@@ -1,0 +1,500 @@
+"""
+Config -> TracerProvider: ours, or the one that is already there; `force_flush` and `shutdown`.
+
+Nothing starts at import: the pipeline opens with the first run or an explicit `configure()`. The
+SDK is imported then, and only if a provider of ours is needed. How finished spans leave is behind
+one function, `_way_out`; nothing else knows what it returns.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
+
+from flowspan import _guard, semconv
+from flowspan._spans import Spans, end_all_open
+from flowspan._version import __version__
+from flowspan.config import Config, ConfigError
+from flowspan.context import ROOT_TRACE_ID
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+logger = logging.getLogger("flowspan")
+
+DEFAULT_SERVICE_NAME = "flowspan"
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What has become of the spans of our own provider, and what went wrong in this process."""
+
+    ended: int
+    """Spans that ended and were sampled."""
+    exported: int
+    """Spans that a collector has acknowledged."""
+    failed: int
+    """Spans whose export was given up."""
+    reports: Mapping[str, int]
+    """Failures of ours and misuse, by kind; each was logged once."""
+
+
+class Pipeline:
+    """
+    Where spans come from and go to. Made by `configure()`. Thread-safe.
+
+    One provider rule: a provider that is set is used and nothing is added to it; if none is set
+    and an exporter is configured, or `configure()` was called, we build ours; otherwise nothing is
+    recorded and contexts still propagate. The rule is asked at each run.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        tracer_provider: TracerProvider | None = None,
+        *,
+        explicit: bool = True,
+    ) -> None:
+        self.config = config
+        self.explicit = explicit
+        self.spans = Spans(config, self.tracer)
+        self._given = tracer_provider
+        self._own: SdkTracerProvider | None = None
+        self._own_failed = False
+        self._counter = _Counter()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._seen: TracerProvider | None = None
+        self._tracer: Tracer = NoOpTracer()
+        self._pid = os.getpid()
+
+    # ---- the provider rule
+
+    def tracer(self) -> Tracer:
+        """The tracer for the next run: by the provider rule, as things are now."""
+        provider = self._provider()
+        if provider is not self._seen:
+            tracer: Tracer = NoOpTracer()
+            if provider is not None:
+                tracer = provider.get_tracer(
+                    semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL
+                )
+            self._tracer, self._seen = tracer, provider
+        return self._tracer
+
+    def _provider(self) -> TracerProvider | None:
+        if self.config.disabled or self._closed:
+            return None
+        if self._given is not None:
+            return self._given
+        if self.config.export != "always":
+            there = _provider_that_is_set()
+            if there is not None:
+                return there
+        if self.config.export == "never":
+            return None
+        if self._own is None and not self._own_failed and self._wanted():
+            self._build()
+        return self._own or _provider_that_is_set()
+
+    def _wanted(self) -> bool:
+        return (
+            self.explicit
+            or self.config.exporter_configured
+            or self.config.config_file is not None
+            or self.config.export == "always"
+        )
+
+    def _build(self) -> None:
+        with self._lock:
+            if self._own is not None or self._own_failed:
+                return
+            try:
+                if self.config.config_file is not None and _declared(self.config.config_file):
+                    self._own_failed = True  # the file's provider is the global one now
+                    return
+                own = make_provider(self.config, _way_out(self.config, self._counter))
+            except Exception as error:
+                self._own_failed = True
+                if self.explicit:
+                    raise ConfigError(f"could not build the pipeline: {error}") from error
+                _guard.report("could not build the pipeline", f"nothing is exported: {error}", error)
+                return
+            self._own = own
+        if self.config.set_global and _provider_that_is_set() is None:
+            trace.set_tracer_provider(own)
+
+    # ---- its life
+
+    def start(self) -> None:
+        """Say the problems of the configuration, once, and be ready for the first run."""
+        for problem in self.config.problems:
+            logger.warning("%s", problem)
+        if self.config.log_level is not None:
+            for name in ("opentelemetry", "flowspan"):
+                logging.getLogger(name).setLevel(self.config.log_level)
+        self.tracer()
+        atexit.register(self._at_exit)
+
+    def force_flush(self, timeout: float = 5.0) -> bool:
+        """
+        Export what has ended. True if that is done within *timeout* seconds.
+
+        In somebody else's pipeline their processors are flushed, if they can be.
+        """
+        flush = getattr(self._provider(), "force_flush", None)
+        if not callable(flush):
+            return True
+        before = self._counter.failed
+        done = _within(timeout, lambda: flush(max(1, int(timeout * 1000))))
+        return done and self._counter.failed == before
+
+    def shutdown(self, timeout: float = 5.0) -> bool:
+        """
+        End what is open, export what has ended, stop our thread. True if done in *timeout* seconds.
+
+        Runs after it record nothing until a new `configure()`. Twice is once. Somebody else's
+        provider is flushed, never shut down.
+        """
+        with self._lock:
+            if self._closed:
+                return True
+        with _END_ALL:
+            end_all_open()
+        done = True if self._own is not None else self.force_flush(timeout)
+        with self._lock:
+            own, self._own, self._closed = self._own, None, True
+        atexit.unregister(self._at_exit)
+        if own is not None:
+            before = self._counter.failed
+            done = _within(timeout, own.shutdown) and self._counter.failed == before
+        return done
+
+    def stats(self) -> Stats:
+        """The figures so far."""
+        counter = self._counter
+        return Stats(counter.ended, counter.exported, counter.failed, _guard.counts())
+
+    def _at_exit(self) -> None:
+        if os.getpid() != self._pid or self._closed:
+            return
+        with _END_ALL:
+            end_all_open()
+        if self._own is not None:
+            self._own.shutdown()
+
+
+def _provider_that_is_set() -> TracerProvider | None:
+    provider = trace.get_tracer_provider()
+    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+
+
+def _within(timeout: float, work: Callable[[], object]) -> bool:
+    """Whether *work* is done, and not False, in *timeout* seconds; it may go on behind."""
+    result: list[object] = []
+    thread = threading.Thread(
+        target=lambda: result.append(work()), name="flowspan-flush", daemon=True
+    )
+    thread.start()
+    thread.join(timeout)
+    return bool(result) and result[0] is not False
+
+
+# ---- the one pipeline of the process
+
+_lock = threading.Lock()
+_pipeline: Pipeline | None = None
+
+
+def configure(
+    config: Config | None = None, *, tracer_provider: TracerProvider | None = None
+) -> Pipeline:
+    """
+    Open the pipeline: all from `os.environ`, or from *config*. Twice is once.
+
+    *tracer_provider*: use this one, whatever is set globally, and add nothing to it.
+    Raises ConfigError for a wrong argument, for a pipeline that cannot be built, and if another
+    configuration is in force (call `shutdown()` on its pipeline first). Thread-safe.
+    """
+    global _pipeline
+    if config is not None and not isinstance(config, Config):
+        raise ConfigError(f"config={config!r}: expected a flowspan.Config or None")
+    if tracer_provider is not None and not isinstance(tracer_provider, TracerProvider):
+        raise ConfigError(
+            f"tracer_provider={tracer_provider!r}: expected an opentelemetry TracerProvider or None"
+        )
+    with _lock:
+        before = _pipeline
+        if before is not None and not before._closed and before.explicit:
+            same_config = config is None or config == before.config
+            same_provider = tracer_provider is None or tracer_provider is before._given
+            if same_config and same_provider:
+                return before
+            raise ConfigError(
+                "configure() was called before with other arguments: "
+                "expected the same, or shutdown() of that pipeline first"
+            )
+        pipeline = Pipeline(config or Config.from_env(), tracer_provider)
+        pipeline.start()
+        _pipeline = pipeline
+    if before is not None and not before._closed:
+        before.shutdown()  # one that the first run had opened
+    return pipeline
+
+
+def current_pipeline() -> Pipeline:
+    """The pipeline in force; opened from the environment if there is none. Never raises."""
+    global _pipeline
+    pipeline = _pipeline
+    if pipeline is None:
+        with _lock:
+            if _pipeline is None:
+                opened = Pipeline(Config.from_env(), explicit=False)
+                with _OPEN:
+                    opened.start()
+                _pipeline = opened
+            pipeline = _pipeline
+    return pipeline
+
+
+_END_ALL = _guard.guard("end what was open at shutdown")
+_OPEN = _guard.guard("open the pipeline", "nothing is exported; check the configuration")
+
+
+# ---- our provider
+
+
+def make_provider(config: Config, processors: Sequence[SpanProcessor]) -> SdkTracerProvider:
+    """A provider of ours with *processors*: sampler, resource, limits and trace ids by *config*."""
+    _import_sdk()
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class RunIdGenerator(RandomIdGenerator):
+        """Random ids, but for the root span of a run: its trace id comes from its run id."""
+
+        def generate_trace_id(self) -> int:
+            return ROOT_TRACE_ID.get() or super().generate_trace_id()
+
+    attributes = dict(config.resource_attributes)
+    attributes[semconv.SERVICE_NAME] = (
+        config.service_name or attributes.get(semconv.SERVICE_NAME) or DEFAULT_SERVICE_NAME
+    )
+    limits = {
+        name: SpanLimits.UNSET if limit is None else limit
+        for name, limit in asdict(config.limits).items()
+    }
+    provider = TracerProvider(
+        sampler=_sampler(config),
+        resource=Resource.create(dict(attributes)),
+        shutdown_on_exit=False,
+        id_generator=RunIdGenerator(),
+        span_limits=SpanLimits(**limits),
+    )
+    for processor in processors:
+        provider.add_span_processor(processor)
+    return provider
+
+
+def _import_sdk() -> None:
+    try:
+        import opentelemetry.sdk.trace  # noqa: F401
+    except ValueError:  # it reads its limits at import, and a wrong one raises there
+        with _hidden_environment("OTEL_"):
+            import opentelemetry.sdk.trace  # noqa: F401
+
+
+@contextmanager
+def _hidden_environment(prefix: str) -> Iterator[None]:
+    """
+    Without the variables of *prefix*, for parts of the SDK that crash on a wrong or empty one.
+
+    What they say has been read already, and is given as arguments.
+    """
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(prefix)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _declared(path: str) -> bool:
+    """Build what the file of `OTEL_CONFIG_FILE` declares; False if that cannot be done."""
+    try:
+        from opentelemetry.configuration import configure_sdk, load_config_file
+    except ImportError:
+        logger.warning(
+            "OTEL_CONFIG_FILE=%r: expected the package opentelemetry-configuration to be "
+            "installed; the other variables are used",
+            path,
+        )
+        return False
+    configure_sdk(load_config_file(path))
+    return True
+
+
+def _sampler(config: Config) -> Sampler:
+    from opentelemetry.sdk.trace import sampling
+
+    ratio = float(config.sampler_arg) if config.sampler.endswith("traceidratio") and config.sampler_arg else 1.0
+    built_in: dict[str, Callable[[], Sampler]] = {
+        "always_on": lambda: sampling.ALWAYS_ON,
+        "always_off": lambda: sampling.ALWAYS_OFF,
+        "traceidratio": lambda: sampling.TraceIdRatioBased(ratio),
+        "parentbased_always_on": lambda: sampling.DEFAULT_ON,
+        "parentbased_always_off": lambda: sampling.DEFAULT_OFF,
+        "parentbased_traceidratio": lambda: sampling.ParentBasedTraceIdRatio(ratio),
+    }
+    make = built_in.get(config.sampler)
+    if make is not None:
+        return make()
+    sampler: Sampler = _entry_point("opentelemetry_traces_sampler", config.sampler)(
+        config.sampler_arg
+    )
+    return sampler
+
+
+def _entry_point(group: str, name: str) -> Any:
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=group, name=name):
+        return entry.load()
+    raise ConfigError(f"{name!r}: expected a name that a package offers as {group}")
+
+
+# ---- the way out, for now the SDK's batch processor and exporters
+
+
+class _Counter:
+    """Counts spans on their way; each number is written by one place under the lock."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self.exported = 0
+        self.failed = 0
+        self._lock = threading.Lock()
+
+    def add(self, *, ended: int = 0, exported: int = 0, failed: int = 0) -> None:
+        with self._lock:
+            self.ended += ended
+            self.exported += exported
+            self.failed += failed
+
+
+def _way_out(config: Config, counter: _Counter) -> list[SpanProcessor]:
+    """The processors that take finished spans away: one for each exporter of *config*."""
+    _import_sdk()
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.export import (
+        BatchSpanProcessor,
+        SimpleSpanProcessor,
+        SpanExportResult,
+    )
+
+    class Counting(SpanProcessor):
+        def on_end(self, span: Any) -> None:
+            counter.add(ended=1)
+
+    def counted(exporter: SpanExporter) -> SpanExporter:
+        export = exporter.export
+
+        def export_and_count(spans: Any) -> Any:
+            result = export(spans)
+            if result is SpanExportResult.SUCCESS:
+                counter.add(exported=len(spans))
+            else:
+                counter.add(failed=len(spans))
+            return result
+
+        exporter.export = export_and_count  # type: ignore[method-assign]
+        return exporter
+
+    processors: list[SpanProcessor] = []
+    for name in config.exporters:
+        if name == "console":
+            from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+            processors.append(SimpleSpanProcessor(counted(ConsoleSpanExporter())))
+            continue
+        with _hidden_environment("OTEL_EXPORTER_OTLP_"):
+            if name in ("otlp", "otlp_proto_http", "otlp_proto_grpc"):
+                protocol = {"otlp_proto_grpc": "grpc", "otlp_proto_http": "http/protobuf"}.get(
+                    name, config.otlp.protocol
+                )
+                exporter = _otlp_exporter(config, protocol)
+            else:
+                exporter = _entry_point("opentelemetry_traces_exporter", name)()
+        batch = config.batch
+        processors.append(
+            BatchSpanProcessor(
+                counted(exporter),
+                max_queue_size=batch.max_queue_size,
+                schedule_delay_millis=batch.schedule_delay * 1000,
+                max_export_batch_size=batch.max_export_batch_size,
+                export_timeout_millis=batch.export_timeout * 1000,
+            )
+        )
+    return [Counting(), *processors] if processors else []
+
+
+def _otlp_exporter(config: Config, protocol: str) -> SpanExporter:
+    otlp = config.otlp
+    if protocol == "grpc":
+        import grpc
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
+            OTLPSpanExporter as GrpcExporter,
+        )
+
+        credentials = None
+        if not otlp.insecure:
+            credentials = grpc.ssl_channel_credentials(
+                root_certificates=_read(otlp.certificate),
+                private_key=_read(otlp.client_key),
+                certificate_chain=_read(otlp.client_certificate),
+            )
+        return GrpcExporter(
+            endpoint=otlp.endpoint,
+            insecure=otlp.insecure,
+            credentials=credentials,
+            headers=tuple(otlp.headers.items()),
+            timeout=otlp.timeout,
+            compression=grpc.Compression.Gzip
+            if otlp.compression == "gzip"
+            else grpc.Compression.NoCompression,
+        )
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+        OTLPSpanExporter as HttpExporter,
+    )
+
+    return HttpExporter(
+        endpoint=otlp.endpoint,
+        certificate_file=otlp.certificate,
+        client_key_file=otlp.client_key,
+        client_certificate_file=otlp.client_certificate,
+        headers=dict(otlp.headers),
+        timeout=otlp.timeout,
+        compression=Compression.Gzip if otlp.compression == "gzip" else Compression.NoCompression,
+    )
+
+
+def _read(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,127 @@
+"""
+Takes the run and the component across threads, executors, queues and processes.
+
+`carry` for a function that runs elsewhere, `inject` and `extract` for a message. Uses the
+propagators that the application has set (`OTEL_PROPAGATORS`); opens and ends no span.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+
+from flowspan._spans import CONSUMED
+from flowspan.context import COMPONENT, RUN, current_run, trace_id
+
+__all__ = ["carry", "extract", "inject", "trace_id"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def inject(carrier: MutableMapping[str, str]) -> None:
+    """
+    Write the current span's `traceparent` (and baggage) into *carrier*, such as a message's headers.
+
+    Outside a component that is the span of the run in context, even where nothing is attached.
+    """
+    context = otel_context.get_current()
+    run = current_run()
+    if run is not None and not trace.get_current_span(context).get_span_context().is_valid:
+        context = trace.set_span_in_context(run.span, context)
+    propagate.inject(carrier, context)
+
+
+@contextmanager
+def extract(carrier: Mapping[str, str]) -> Iterator[None]:
+    """
+    Work on a message: runs opened inside are children of the span that *carrier* names.
+
+    Their span's kind is CONSUMER. The run and the component around this block do not count in it.
+    An empty or broken carrier changes nothing but that.
+    """
+    base: Context = otel_context.set_value(CONSUMED, True)
+    base = trace.set_span_in_context(trace.INVALID_SPAN, base)
+    run, component = RUN.set(None), COMPONENT.set(None)
+    token = otel_context.attach(propagate.extract(carrier, base))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+        COMPONENT.reset(component)
+        RUN.reset(run)
+
+
+class _Carried(Generic[P, R]):
+    """A function with the context it was made in. May run many times, at once, in any thread."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self._function = function
+        self._context = contextvars.copy_context()
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        # a copy for each call: one context cannot be entered twice at once
+        return self._context.copy().run(self._function, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes the function with a `traceparent`; it must be picklable."""
+        carrier: dict[str, str] = {}
+        self._context.copy().run(inject, carrier)
+        return _call_extracted, (self._function, carrier)
+
+
+class _Extracted(Generic[P, R]):
+    """A function that came from another process, with the carrier it came with."""
+
+    def __init__(self, function: Callable[P, R], carrier: dict[str, str]) -> None:
+        self._function = function
+        self._carrier = carrier
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        with extract(self._carrier):
+            return self._function(*args, **kwargs)
+
+
+def _call_extracted(function: Callable[P, R], carrier: dict[str, str]) -> _Extracted[P, R]:
+    return _Extracted(function, carrier)
+
+
+def carry(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    *function*, bound to the run and the component of here and now, whoever calls it and when.
+
+    For threads and executors: `executor.submit(carry(work), item)`. In a process pool the run
+    itself stays here, and runs opened there become children of the span that is current now.
+    A coroutine function runs bound as well. Raises TypeError if *function* is not callable.
+    """
+    if not callable(function):
+        raise TypeError(f"carry({function!r}): expected a function")
+    if inspect.iscoroutinefunction(function):
+        return _carry_coroutine(function)
+    return _Carried(function)
+
+
+def _carry_coroutine(function: Any) -> Any:
+    run, component, context = RUN.get(), COMPONENT.get(), otel_context.get_current()
+
+    @functools.wraps(function)
+    async def carried(*args: Any, **kwargs: Any) -> Any:
+        run_token, component_token = RUN.set(run), COMPONENT.set(component)
+        token = otel_context.attach(context)
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            otel_context.detach(token)
+            COMPONENT.reset(component_token)
+            RUN.reset(run_token)
+
+    return carried

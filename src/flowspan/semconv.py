@@ -1,0 +1,104 @@
+"""
+Every attribute, event and scope name that flowspan writes, and the values from a closed list.
+
+Standard names first (OpenTelemetry semantic conventions, then OpenInference, LangWatch and
+Traceloop where their tools read nothing else), ours under `flowspan.`. Leans on nothing;
+`docs/reference.md` is compared with this file by a test.
+"""
+
+from typing import Final
+
+SCOPE_NAME: Final = "flowspan"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.41.1"
+
+# OpenTelemetry: generic
+ERROR_TYPE: Final = "error.type"
+SESSION_ID: Final = "session.id"
+USER_ID: Final = "user.id"
+ENDUSER_ID: Final = "enduser.id"
+EXCEPTION: Final = "exception"  # event
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+SERVICE_NAME: Final = "service.name"  # resource
+
+# OpenTelemetry: generative AI
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_WORKFLOW_NAME: Final = "gen_ai.workflow.name"
+GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
+GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
+GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+GEN_AI_TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+GEN_AI_TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
+GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+
+# OpenInference (Phoenix)
+OPENINFERENCE_SPAN_KIND: Final = "openinference.span.kind"
+INPUT_VALUE: Final = "input.value"
+INPUT_MIME_TYPE: Final = "input.mime_type"
+OUTPUT_VALUE: Final = "output.value"
+OUTPUT_MIME_TYPE: Final = "output.mime_type"
+TAG_TAGS: Final = "tag.tags"
+METADATA: Final = "metadata"
+GRAPH_NODE_ID: Final = "graph.node.id"
+GRAPH_NODE_NAME: Final = "graph.node.name"
+GRAPH_NODE_PARENT_ID: Final = "graph.node.parent_id"
+
+# LangWatch and Traceloop
+LANGWATCH_SPAN_TYPE: Final = "langwatch.span.type"
+TRACELOOP_SPAN_KIND: Final = "traceloop.span.kind"
+
+# flowspan: run
+RUN_ID: Final = "flowspan.run.id"
+RUN_NAME: Final = "flowspan.run.name"
+RUN_STATUS: Final = "flowspan.run.status"
+FLOW_ID: Final = "flowspan.flow.id"
+FLOW_NAME: Final = "flowspan.flow.name"
+PROJECT_NAME: Final = "flowspan.project.name"
+USAGE_INPUT_TOKENS: Final = "flowspan.usage.input_tokens"
+USAGE_OUTPUT_TOKENS: Final = "flowspan.usage.output_tokens"
+USAGE_TOTAL_TOKENS: Final = "flowspan.usage.total_tokens"
+
+# flowspan: component
+COMPONENT_ID: Final = "flowspan.component.id"
+COMPONENT_NAME: Final = "flowspan.component.name"
+COMPONENT_TYPE: Final = "flowspan.component.type"
+COMPONENT_CLASS: Final = "flowspan.component.class"
+COMPONENT_STATUS: Final = "flowspan.component.status"
+
+# flowspan: links
+LINK_TYPE: Final = "flowspan.link.type"
+EDGE_SOURCE: Final = "flowspan.edge.source"
+EDGE_TARGET: Final = "flowspan.edge.target"
+
+# flowspan: payloads
+TRUNCATED: Final = "flowspan.truncated"
+REDACTED: Final = "flowspan.redacted"
+INPUT_BYTES: Final = "flowspan.input.bytes"
+OUTPUT_BYTES: Final = "flowspan.output.bytes"
+
+# flowspan: events
+LOG: Final = "flowspan.log"  # event
+LOG_NAME: Final = "log.name"
+LOG_TYPE: Final = "log.type"
+LOG_MESSAGE: Final = "log.message"
+LOGS_DROPPED: Final = "flowspan.logs.dropped"
+CANCELLED: Final = "flowspan.cancelled"  # event
+
+# values
+STATUS_OK: Final = "ok"
+STATUS_ERROR: Final = "error"
+STATUS_CANCELLED: Final = "cancelled"
+STATUS_PAUSED: Final = "paused"
+STATUS_ABANDONED: Final = "abandoned"
+
+LINK_EDGE: Final = "edge"
+LINK_RESUME: Final = "resume"
+LINK_ORIGIN: Final = "origin"
+
+MIME_JSON: Final = "application/json"
+MIME_TEXT: Final = "text/plain"

@@ -1,0 +1,606 @@
+"""
+The five methods of Langflow's tracing service, and `run` and `component` on top of them.
+
+`TracingService` keeps no state of a run: run and component live in the context variables of
+`context.py`. Every method is guarded at its edge; the application's own errors pass untouched.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar, overload
+
+from opentelemetry import trace
+
+from flowspan import _guard
+from flowspan._component import Component, Edge, describe
+from flowspan._guard import guard
+from flowspan._spans import ComponentSpan, Run
+from flowspan.context import (
+    COMPONENT,
+    RUN,
+    Attachment,
+    ComponentTraceContext,
+    TraceContext,
+    current_component,
+    current_run,
+)
+from flowspan.pipeline import Pipeline, current_pipeline
+
+F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", TraceContext, ComponentTraceContext)
+
+_START_RUN: Final = guard("start a run's span", "the run is not recorded; please report this")
+_END_RUN: Final = guard("end a run's span")
+_START: Final = guard("start a component's span", "it is not recorded; please report this")
+_END: Final = guard("end a component's span")
+_LOG: Final = guard("record a log")
+_OUTPUTS: Final = guard("record outputs")
+_EVENT: Final = guard("record an event span")
+_MAX_ITEMS: Final = 1_000  # of what a decorated generator yields
+
+
+class TracingService:
+    """
+    Langflow's tracing service, signature for signature; works for any engine.
+
+    ``start_tracers`` opens a run, ``trace_component`` a component in it, ``add_log`` and
+    ``set_outputs`` write on the component in context, ``end_tracers`` closes the run. No method
+    raises, whatever it is given and whenever it is called: misuse is counted and said once. One
+    service serves any number of runs at once, from any thread.
+
+    *pipeline*: where spans go; by default the one that `flowspan.configure` made, or one from the
+    environment that opens with the first run.
+    """
+
+    name = "tracing_service"
+
+    def __init__(self, pipeline: Pipeline | None = None) -> None:
+        self._given_pipeline = pipeline
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        return self._given_pipeline or current_pipeline()
+
+    async def start_tracers(
+        self,
+        run_id: object,
+        run_name: str | None,
+        user_id: str | None,
+        session_id: str | None,
+        project_name: str | None = None,
+        flow_id: str | None = None,
+        tracing_user_id: str | None = None,
+    ) -> None:
+        """
+        Open a run in this context: what the calling task does from here on belongs to it.
+
+        Inside an open component it is a nested run. With the *run_id* of an earlier run it goes
+        on with that run: same trace, and a link to it. Never ended? The task that called this
+        ends it when it is done itself.
+        """
+        with _START_RUN:
+            run = self._pipeline.spans.start_run(
+                run_id,
+                run_name,
+                user_id=user_id,
+                session_id=session_id,
+                project_name=project_name,
+                flow_id=flow_id,
+                tracing_user_id=tracing_user_id,
+            )
+            RUN.set(run)
+
+    def trace_component(
+        self,
+        component: object,
+        trace_name: str,
+        inputs: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> _Scope[TracingService]:
+        """
+        Open a component, a child of the run, for the length of an ``async with`` (or ``with``).
+
+        *component*: a `flowspan.Component`, Langflow's component or anything else; see
+        `TracedComponent` for what is read. *metadata* is accepted and not recorded: Langflow
+        gives the defaults of the class there.
+        """
+        return _Scope(_component_opener(self._pipeline, component, trace_name, inputs), self)
+
+    def add_log(self, trace_name: str, log: object) -> None:
+        """
+        A log line on the component in context, frozen now.
+
+        *log*: Langflow's ``Log``, a mapping with ``name``, ``message`` and ``type``, or any value.
+        """
+        with _LOG:
+            component = current_component()
+            if component is None:
+                _guard.report(
+                    "add_log outside a component", "it is lost; call it inside trace_component"
+                )
+                return
+            fields: Any = log if type(log) is dict else getattr(log, "__dict__", None)
+            if type(fields) is dict and "message" in fields:
+                component.add_log(
+                    fields["message"],
+                    name=fields.get("name") or "log",
+                    type=fields.get("type") or "text",
+                )
+            else:
+                component.add_log(log)
+
+    def set_outputs(
+        self,
+        trace_name: str,
+        outputs: Mapping[str, Any] | None,
+        output_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        The outputs of the component in context, frozen now; mappings of several calls are merged.
+
+        *trace_name* must be the one that the component was opened with: outputs never land on
+        another component. *output_metadata* is accepted and not recorded.
+        """
+        with _OUTPUTS:
+            component = current_component()
+            if component is None:
+                _guard.report(
+                    "set_outputs outside a component", "they are lost; call it in trace_component"
+                )
+            elif trace_name is not None and trace_name not in (
+                component.trace_name,
+                component.component_id,
+                component.name,
+            ):
+                _guard.report(
+                    "set_outputs for another component",
+                    "they are not recorded; call it in the trace_component of the same trace_name",
+                )
+            elif outputs is not None:
+                component.set_outputs(outputs)
+
+    async def end_tracers(
+        self, outputs: Mapping[str, Any] | None, error: BaseException | None = None
+    ) -> None:
+        """
+        Close the run of this context. The first call decides; from any task that inherited it.
+
+        *outputs* become the run's outputs. With *error* the run is `error`, or `cancelled`.
+        """
+        with _END_RUN:
+            run = RUN.get()
+            if run is None:
+                _guard.report(
+                    "end_tracers without a run", "call start_tracers before, in the same context"
+                )
+                return
+            if not isinstance(run, Run) or run.ended:
+                return  # twice is once
+            if outputs:
+                run.set_outputs(outputs)
+            if error is not None and not isinstance(error, BaseException):
+                _guard.report("end_tracers with an error that is none", "give it the exception")
+                error = _OTHER(error)
+            run.end(error)
+
+    def get_langchain_callbacks(self) -> list[Any]:
+        """LangChain callback handlers; none here."""
+        return []
+
+    def get_tracer(self, tracer_name: str) -> Any:
+        """One of Langflow's vendor tracers; none here."""
+        return None
+
+    def record_event_span(
+        self, *, span_id: str, name: str, outputs: Mapping[str, Any], span_type: str = "chain"
+    ) -> None:
+        """A component span of no length in the run of this context, for a step that is no build."""
+        with _EVENT:
+            component = Component(id=span_id, name=name, type=span_type)
+            with _Scope(_component_opener(self._pipeline, component, name, None), None) as opened:
+                opened.set_outputs(outputs)
+
+    @property
+    def project_name(self) -> str:
+        """The project of the run in context, else the configured one."""
+        run = current_run()
+        return run.project_name if run is not None else self._pipeline.config.project_name
+
+    @property
+    def deactivated(self) -> bool:
+        """Whether tracing is switched off by configuration."""
+        return self._pipeline.config.disabled
+
+    async def teardown(self) -> None:
+        """Export what has ended."""
+        self._pipeline.force_flush()
+
+
+class _OTHER(Exception):  # noqa: N801, N818 - its name is the `error.type` of an error that is none
+    pass
+
+
+_OTHER.__module__ = "builtins"
+_OTHER.__qualname__ = "_OTHER"
+
+
+# ---- scopes: open, attach, detach, end
+
+
+Y = TypeVar("Y")
+
+
+class _Scope(Generic[Y]):
+    """
+    A run or a component, open and current for the length of a `with` or `async with`.
+
+    A class, not a generator: faster, and safe when abandoned.
+    """
+
+    __slots__ = ("_given", "_open", "_opened")
+
+    def __init__(self, open: Callable[[], Any], given: Y | None) -> None:
+        self._open = open
+        self._given = given
+        self._opened: Any = None
+
+    def __enter__(self) -> Y:
+        opened = self._opened = self._open()
+        return opened if self._given is None else self._given  # type: ignore[no-any-return]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with _END:
+            _close(self._opened, error)
+
+    async def __aenter__(self) -> Y:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with _END:
+            _close(self._opened, error)
+
+
+def _component_opener(
+    pipeline: Pipeline,
+    component: object,
+    trace_name: object,
+    inputs: object,
+    inside_component: bool = False,
+) -> Callable[[], ComponentSpan]:
+    def open_component() -> ComponentSpan:
+        with _START:
+            opened = pipeline.spans.start_component(
+                describe(component, trace_name),
+                trace_name,
+                inputs,
+                inside_component=inside_component,
+            )
+            opened.attachment = Attachment(COMPONENT, opened)
+            return opened
+        return _nothing(ComponentSpan())
+
+    return open_component
+
+
+def _nothing(context: Any) -> Any:
+    """What stands in for a run or a component that could not be opened: it records nothing."""
+    context.span = trace.INVALID_SPAN
+    context.ended = True
+    context.outer = None
+    for name in ("run_id", "name", "project_name", "component_id", "trace_name", "type"):
+        if hasattr(type(context), name):
+            setattr(context, name, "")
+    for name in ("flow_id", "session_id", "user_id", "tracing_user_id", "run"):
+        if hasattr(type(context), name):
+            setattr(context, name, None)
+    return context
+
+
+def _close(opened: Any, error: BaseException | None) -> None:
+    """End and detach; what is not open any more, or never was, is left alone."""
+    attachment = opened.attachment
+    if attachment is None:
+        return
+    try:
+        opened.end(error)
+    finally:
+        if attachment.detach():
+            opened.attachment = None  # no cycle is left for the collector
+        nested = RUN.get()
+        if nested is not None and nested.outer is opened:
+            RUN.set(opened.run)  # a run nested here was never ended in this context
+
+
+# ---- context managers and decorators
+
+
+class _Decorating(_Scope[C]):
+    """A scope that is a decorator as well: for functions, coroutines and generators, sync or not."""
+
+    __slots__ = ("_function", "_make")
+
+    def __call__(self, function: F) -> F:
+        """Decorate: each call is one span, its arguments the inputs, its result the outputs."""
+        return _decorated(function, self._make)
+
+
+def _decorated(function: F, make: Callable[[str, Any], _Scope[Any]]) -> F:
+    if not callable(function):
+        raise TypeError(f"{function!r}: expected a function to decorate")
+    title = getattr(function, "__name__", type(function).__name__)
+    try:
+        signature: inspect.Signature | None = inspect.signature(function)
+    except (TypeError, ValueError):
+        signature = None
+
+    def opened(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Scope[Any]:
+        return make(title, _arguments(signature, args, kwargs))
+
+    wrapper: Any
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            steps = _Steps(opened(args, kwargs))
+            items = function(*args, **kwargs)
+            sent: Any = None
+            with steps:
+                while True:
+                    with steps.attached():
+                        try:
+                            item = await items.asend(sent)
+                        except StopAsyncIteration:
+                            return
+                    steps.keep(item)
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        with steps.attached():
+                            await items.aclose()
+                        raise
+
+    elif inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            steps = _Steps(opened(args, kwargs))
+            items = function(*args, **kwargs)
+            sent: Any = None
+            with steps:
+                while True:
+                    with steps.attached():
+                        try:
+                            item = items.send(sent)
+                        except StopIteration as end:
+                            return end.value
+                    steps.keep(item)
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        with steps.attached():
+                            items.close()
+                        raise
+
+    elif inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with opened(args, kwargs) as current:
+                result = await function(*args, **kwargs)
+                current.set_outputs(result)
+                return result
+
+    else:
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with opened(args, kwargs) as current:
+                result = function(*args, **kwargs)
+                current.set_outputs(result)
+                return result
+
+    return wrapper  # type: ignore[no-any-return]
+
+
+class _Steps:
+    """
+    A generator's span: open as long as the generator, current only while its own code runs.
+
+    So what the consumer does between two items is not filed below the generator.
+    """
+
+    def __init__(self, scope: _Scope[Any]) -> None:
+        self._scope = scope
+        self._items: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._opened = self._scope.__enter__()
+        if self._opened.attachment is not None:
+            self._opened.attachment.detach()
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        with _OUTPUTS:
+            texts = all(type(item) is str for item in self._items)
+            self._opened.set_outputs("".join(self._items) if texts else self._items)
+        with _END:
+            self._opened.end(error)
+
+    def keep(self, item: Any) -> None:
+        if len(self._items) < _MAX_ITEMS:
+            self._items.append(item)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        attachment = None
+        if not self._opened.ended:
+            variable: Any = COMPONENT if isinstance(self._opened, ComponentTraceContext) else RUN
+            attachment = self._opened.attachment = Attachment(variable, self._opened)
+        try:
+            yield
+        finally:
+            if attachment is not None:
+                attachment.detach()
+
+
+def _arguments(
+    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    if signature is not None:
+        try:
+            found = dict(signature.bind(*args, **kwargs).arguments)
+        except TypeError:  # the call itself will say it
+            found = None
+        if found is not None:
+            for own in ("self", "cls"):
+                found.pop(own, None)
+            return found
+    return {"args": args, **kwargs}
+
+
+class run(_Decorating[TraceContext]):  # noqa: N801 - reads as a verb: `with flowspan.run(...)`
+    """
+    ``with flowspan.run("Support bot", session_id="s-1", inputs=question) as run:``, or a decorator.
+
+    Opens a run and makes it current; ``async with`` as well. An active span around it is its
+    parent. An exception that leaves the block ends it as `error`, a cancellation as `cancelled`.
+
+    *inputs*: any value. *tags*: texts to find runs by. *metadata*: any JSON-like mapping.
+    *run_id*: any text or UUID, by default a new one; that of an earlier run resumes it.
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __new__(cls, name: F, /) -> F: ...
+    @overload
+    def __new__(
+        cls,
+        name: str | None = None,
+        *,
+        run_id: object = None,
+        session_id: object = None,
+        user_id: object = None,
+        project_name: str | None = None,
+        flow_id: object = None,
+        inputs: object = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, object] | None = None,
+    ) -> run: ...
+    def __new__(cls, name: Any = None, **options: Any) -> Any:
+        def make(title: str, inputs: Any) -> run:
+            return run._new(name if isinstance(name, str) else title, {**options, "inputs": inputs})
+
+        if callable(name):
+            return _decorated(name, make)
+        return run._new(name, options, make)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """All is done in ``__new__``, which may return a decorated function."""
+
+    @classmethod
+    def _new(cls, name: object, options: dict[str, Any], make: Any = None) -> run:
+        unknown = options.keys() - _RUN_OPTIONS
+        if unknown:
+            raise TypeError(f"run({sorted(unknown)[0]}=…): expected one of {sorted(_RUN_OPTIONS)}")
+        self = object.__new__(cls)
+        run_id = options.pop("run_id", None) if "run_id" in options else None
+
+        def open_run() -> Run:
+            with _START_RUN:
+                opened = current_pipeline().spans.start_run(run_id, name, owned=False, **options)
+                opened.attachment = Attachment(RUN, opened)
+                return opened
+            return _nothing(Run())  # type: ignore[no-any-return]
+
+        _Scope.__init__(self, open_run, None)
+        self._make = make
+        return self
+
+
+class component(_Decorating[ComponentTraceContext]):  # noqa: N801 - as `run`
+    """
+    ``with flowspan.component("Prompt", type="prompt", inputs=values) as component:``, or a decorator.
+
+    Opens a component of the run in context and makes its span the current one. Inside another
+    component of the same run it is that one's child. *id*: by default the name. *type*, *edges*:
+    see `flowspan.Component`.
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __new__(cls, name: F, /) -> F: ...
+    @overload
+    def __new__(
+        cls,
+        name: str | None = None,
+        *,
+        type: str = "chain",
+        inputs: object = None,
+        id: str | None = None,
+        edges: Sequence[Edge] = (),
+    ) -> component: ...
+    def __new__(cls, name: Any = None, **options: Any) -> Any:
+        def make(title: str, inputs: Any) -> component:
+            given = name if isinstance(name, str) else title
+            return component._new(given, {**options, "inputs": inputs})
+
+        if callable(name):
+            return _decorated(name, make)
+        return component._new(name, options, make)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """All is done in ``__new__``, which may return a decorated function."""
+
+    @classmethod
+    def _new(cls, name: object, options: dict[str, Any], make: Any = None) -> component:
+        unknown = options.keys() - _COMPONENT_OPTIONS
+        if unknown:
+            expected = sorted(_COMPONENT_OPTIONS)
+            raise TypeError(f"component({sorted(unknown)[0]}=…): expected one of {expected}")
+        self = object.__new__(cls)
+        title: Any = name if name is not None else "component"
+        described = Component(
+            id=options.get("id") or title,
+            name=title,
+            type=options.get("type", "chain"),
+            edges=options.get("edges", ()),
+        )
+        inputs = options.get("inputs")
+
+        def open_component() -> ComponentSpan:
+            opener = _component_opener(current_pipeline(), described, title, inputs, True)
+            return opener()
+
+        _Scope.__init__(self, open_component, None)
+        self._make = make
+        return self
+
+
+_RUN_OPTIONS: Final = frozenset(
+    ("run_id", "session_id", "user_id", "project_name", "flow_id", "inputs", "tags", "metadata")
+)
+_COMPONENT_OPTIONS: Final = frozenset(("type", "inputs", "id", "edges"))

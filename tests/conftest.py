@@ -1,0 +1,130 @@
+"""What every test has: recorded spans of a pipeline of its own, and a check that nothing is left open."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import flowspan
+from flowspan import _guard, _spans, pipeline
+from flowspan.context import COMPONENT, RUN
+
+pytest_plugins = ["backends.plugin"]
+
+
+class Spans:
+    """The spans that have ended, read as trees."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.processor = SimpleSpanProcessor(self._exporter)
+
+    def all(self) -> list[ReadableSpan]:
+        return list(self._exporter.get_finished_spans())
+
+    def named(self, name: str) -> ReadableSpan:
+        """The only span of that name."""
+        (span,) = [span for span in self.all() if span.name == name]
+        return span
+
+    def tree(self) -> Any:
+        """`{"run": {"a": {}, "b": {}}}` of the only trace, children by start; or a list of trees."""
+        trees = self.trees()
+        return trees[0] if len(trees) == 1 else trees
+
+    def trees(self) -> list[Any]:
+        """One tree a root, in the order in which the roots started."""
+        spans = sorted(self.all(), key=lambda span: (span.start_time or 0))
+        known = {span.context.span_id for span in spans}
+        children: dict[int | None, list[ReadableSpan]] = {}
+        for span in spans:
+            parent = span.parent.span_id if span.parent and span.parent.span_id in known else None
+            children.setdefault(parent, []).append(span)
+
+        def below(parent: int | None) -> dict[str, Any]:
+            tree: dict[str, Any] = {}
+            for span in children.get(parent, []):
+                name, number = span.name, 1
+                while name in tree:  # a second span of that name reads `name#2`
+                    number += 1
+                    name = f"{span.name}#{number}"
+                tree[name] = below(span.context.span_id)
+            return tree
+
+        return [
+            {root.name: below(root.context.span_id)} for root in children.get(None, [])
+        ]
+
+    def clear(self) -> None:
+        self._exporter.clear()
+
+
+@pytest.fixture
+def failures() -> Iterator[list[str]]:
+    """The kinds of misuse that were reported. A failure of ours raises instead of being logged."""
+    kinds: list[str] = []
+
+    def handle(kind: str, error: BaseException | None, advice: str) -> None:
+        if error is not None:
+            raise error
+        kinds.append(kind)
+
+    previous = _guard.set_handler(handle)
+    _guard.reset()
+    yield kinds
+    _guard.set_handler(previous)
+    _guard.reset()
+
+
+@pytest.fixture
+def configured(failures: list[str]) -> Iterator[Callable[..., Spans]]:
+    """`configured(max_payload_bytes=100)`: opens a pipeline of that Config and records its spans."""
+
+    def configure(**settings: Any) -> Spans:
+        close()
+        config = flowspan.Config(**settings)
+        spans = Spans()
+        provider = pipeline.make_provider(config, [spans.processor])
+        flowspan.configure(config, tracer_provider=provider)
+        return spans
+
+    def close() -> None:
+        if pipeline._pipeline is not None:
+            pipeline._pipeline.shutdown()
+        pipeline._pipeline = None
+        _spans._recent.clear()
+
+    yield configure
+    close()
+
+
+@pytest.fixture
+def spans(configured: Callable[..., Spans]) -> Spans:
+    """The spans of a pipeline with the default configuration."""
+    return configured()
+
+
+@pytest.fixture
+def service(spans: Spans) -> flowspan.TracingService:
+    return flowspan.TracingService()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """No run, component, token or current span outlives a test."""
+    yield
+    gc.collect()
+    _spans._end_orphans()
+    assert not _spans._lone_components
+    assert not [run for run in _spans._open_runs if not run.ended or run._open]
+    assert RUN.get() is None
+    assert COMPONENT.get() is None
+    assert not trace.get_current_span(otel_context.get_current()).get_span_context().is_valid
