@@ -1,4 +1,4 @@
-"""What every test has: recorded spans of a pipeline of its own, and a check that nothing is left open."""
+"""What every test has: the spans of a pipeline of its own, and a check that nothing stays open."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def failures() -> Iterator[list[str]]:
 
 @pytest.fixture
 def configured(failures: list[str]) -> Iterator[Callable[..., Spans]]:
-    """`configured(max_payload_bytes=100)`: opens a pipeline of that Config and records its spans."""
+    """`configured(max_payload_bytes=100)`: a pipeline of that Config, and its spans."""
 
     def configure(**settings: Any) -> Spans:
         close()

@@ -122,6 +122,20 @@ def _read_flag(text: str) -> bool:
     return text.lower() == "true"
 
 
+_SWITCH = {
+    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
+    **dict.fromkeys(("false", "0", "no", "off", "f", "n"), False),
+}
+
+
+def _read_switch(text: str) -> bool:
+    """As Langflow's settings read a flag: who has switched its tracing off means ours, too."""
+    try:
+        return _SWITCH[text.lower()]
+    except KeyError:
+        raise Wrong(instead=False, words="false") from None
+
+
 _CONTENT = {
     "true": True,
     "false": False,
@@ -173,6 +187,12 @@ OPTIONAL_TEXT = Kind(accepts="text", in_code="text or None", fits=_optional(_is_
 PATH = Kind(accepts="the path of a file", in_code="a path or None", fits=_optional(_is_text))
 TEXTS = Kind(accepts="a tuple of texts", fits=_is_texts)
 FLAG = Kind(accepts="true or false", in_code="True or False", fits=_is_flag, read=_read_flag)
+SWITCH = Kind(
+    accepts="true, 1, yes, on, false, 0, no or off",
+    in_code="True or False",
+    fits=_is_flag,
+    read=_read_switch,
+)
 CONTENT = Kind(accepts=_or(name.upper() for name in _CONTENT), fits=_is_flag, read=_read_content)
 LEVEL = Kind(
     accepts=_or(_LEVELS),

@@ -346,8 +346,7 @@ _RECORDED: Final = ("_cut", "_error_of_child", "_hidden", "_recording", "_spans"
 class _Recorded:
     """What runs and components share: payloads on their span, and their one end."""
 
-    __slots__ = ()  # `_RECORDED` stands in the subclasses: two bases cannot both have a layout
-
+    # `_RECORDED` stands in the subclasses: two bases cannot both have slots.
     _spans: Spans
     _recording: bool
     _error_of_child: BaseException | None
@@ -426,7 +425,6 @@ class Run(_Recorded, TraceContext):
 
     __slots__ = (
         *_RECORDED,
-        "__weakref__",
         "_finished",
         "_loop_task",
         "_open",

@@ -28,6 +28,7 @@ from flowspan._config_parse import (
     RATIO_SAMPLERS,
     SAMPLER,
     SIZE,
+    SWITCH,
     TEXT,
     TEXTS,
     TIMEOUT,
@@ -72,7 +73,7 @@ def _otlp(name: str, kind: Kind, default: str, meaning: str) -> tuple[Variable, 
 _HTTP, _GRPC = "http://localhost:4318", "http://localhost:4317"
 _LISTED = (
     Variable("OTEL_SDK_DISABLED", FLAG, "false", "nothing is recorded; contexts still propagate"),
-    Variable("LANGFLOW_DEACTIVATE_TRACING", FLAG, "false", "as OTEL_SDK_DISABLED"),
+    Variable("LANGFLOW_DEACTIVATE_TRACING", SWITCH, "false", "as OTEL_SDK_DISABLED"),
     Variable("OTEL_SERVICE_NAME", OPTIONAL_TEXT, "", "the resource's service.name"),
     Variable("OTEL_RESOURCE_ATTRIBUTES", ATTRIBUTES, "", "attributes of the resource"),
     Variable("OTEL_TRACES_SAMPLER", SAMPLER, "parentbased_always_on", "which traces are recorded"),

@@ -179,9 +179,9 @@ class Attachment(Generic[_C]):
     __slots__ = ("_before", "_otel", "_otel_before", "_otel_token", "_token", "_value", "_variable")
 
     def __init__(self, variable: ContextVar[_C | None], value: _C) -> None:
-        self._variable = variable
-        self._value = value
-        self._before = variable.get()
+        self._variable: ContextVar[_C | None] = variable
+        self._value: _C = value
+        self._before: _C | None = variable.get()
         self._otel_before = otel_context.get_current()
         self._otel: Context = set_span_in_context(value.span, self._otel_before)
         self._token: Token[_C | None] = variable.set(value)

@@ -311,7 +311,7 @@ def make_provider(config: Config, processors: Sequence[SpanProcessor]) -> SdkTra
 
 def _import_sdk() -> None:
     try:
-        import opentelemetry.sdk.trace  # noqa: F401
+        import opentelemetry.sdk.trace
     except ValueError:  # it reads its limits at import, and a wrong one raises there
         with _hidden_environment("OTEL_"):
             import opentelemetry.sdk.trace  # noqa: F401

@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 def inject(carrier: MutableMapping[str, str]) -> None:
     """
-    Write the current span's `traceparent` (and baggage) into *carrier*, such as a message's headers.
+    Write the current span's `traceparent` (and baggage) into *carrier*: a message's headers.
 
     Outside a component that is the span of the run in context, even where nothing is attached.
     """
@@ -106,7 +106,8 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
     if not callable(function):
         raise TypeError(f"carry({function!r}): expected a function")
     if inspect.iscoroutinefunction(function):
-        return _carry_coroutine(function)
+        carried: Callable[P, R] = _carry_coroutine(function)
+        return carried
     return _Carried(function)
 
 

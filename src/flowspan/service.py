@@ -117,7 +117,7 @@ class TracingService:
         `TracedComponent` for what is read. *metadata* is accepted and not recorded: Langflow
         gives the defaults of the class there.
         """
-        return _Scope(_component_opener(self._pipeline, component, trace_name, inputs), self)
+        return _Scope(lambda: _open_component(self._pipeline, component, trace_name, inputs), self)
 
     def add_log(self, trace_name: str, log: object) -> None:
         """
@@ -210,8 +210,9 @@ class TracingService:
         """A component span of no length in the run of this context, for a step that is no build."""
         with _EVENT:
             component = Component(id=span_id, name=name, type=span_type)
-            with _Scope(_component_opener(self._pipeline, component, name, None), None) as opened:
-                opened.set_outputs(outputs)
+            opened = _open_component(self._pipeline, component, name, None)
+            opened.set_outputs(outputs)
+            _close(opened, None)
 
     @property
     def project_name(self) -> str:
@@ -229,7 +230,7 @@ class TracingService:
         self._pipeline.force_flush()
 
 
-class _OTHER(Exception):  # noqa: N801, N818 - its name is the `error.type` of an error that is none
+class _OTHER(Exception):  # its name is the `error.type` of an error that is none
     pass
 
 
@@ -241,6 +242,7 @@ _OTHER.__qualname__ = "_OTHER"
 
 
 Y = TypeVar("Y")
+N = TypeVar("N", Run, ComponentSpan)
 
 
 class _Scope(Generic[Y]):
@@ -259,7 +261,7 @@ class _Scope(Generic[Y]):
 
     def __enter__(self) -> Y:
         opened = self._opened = self._open()
-        return opened if self._given is None else self._given  # type: ignore[no-any-return]
+        return opened if self._given is None else self._given
 
     def __exit__(
         self,
@@ -283,29 +285,19 @@ class _Scope(Generic[Y]):
             _close(self._opened, error)
 
 
-def _component_opener(
-    pipeline: Pipeline,
-    component: object,
-    trace_name: object,
-    inputs: object,
-    inside_component: bool = False,
-) -> Callable[[], ComponentSpan]:
-    def open_component() -> ComponentSpan:
-        with _START:
-            opened = pipeline.spans.start_component(
-                describe(component, trace_name),
-                trace_name,
-                inputs,
-                inside_component=inside_component,
-            )
-            opened.attachment = Attachment(COMPONENT, opened)
-            return opened
-        return _nothing(ComponentSpan())
-
-    return open_component
+def _open_component(
+    pipeline: Pipeline, component: object, trace_name: object, inputs: object, nests: bool = False
+) -> ComponentTraceContext:
+    with _START:
+        opened = pipeline.spans.start_component(
+            describe(component, trace_name), trace_name, inputs, inside_component=nests
+        )
+        opened.attachment = Attachment(COMPONENT, opened)
+        return opened
+    return _nothing(ComponentSpan())
 
 
-def _nothing(context: Any) -> Any:
+def _nothing(context: N) -> N:
     """What stands in for a run or a component that could not be opened: it records nothing."""
     context.span = trace.INVALID_SPAN
     context.ended = True
@@ -330,24 +322,37 @@ def _close(opened: Any, error: BaseException | None) -> None:
         if attachment.detach():
             opened.attachment = None  # no cycle is left for the collector
         nested = RUN.get()
-        if nested is not None and nested.outer is opened:
-            RUN.set(opened.run)  # a run nested here was never ended in this context
+        outer = nested.outer if nested is not None else None
+        if outer is not None and outer is opened:
+            RUN.set(outer.run)  # a run nested here was never ended in this context
 
 
 # ---- context managers and decorators
 
 
-class _Decorating(_Scope[C]):
-    """A scope that is a decorator as well: for functions, coroutines and generators, sync or not."""
+class Scope(_Scope[C]):
+    """
+    A `with`, an `async with` or a decorator: for functions, coroutines and generators.
 
-    __slots__ = ("_function", "_make")
+    Good for one ``with``; as a decorator it makes a span of its own for each call.
+    """
+
+    __slots__ = ("_make",)
+
+    def __init__(
+        self, open: Callable[[], C], make: Callable[[str, Any], Scope[C]] | None = None
+    ) -> None:
+        super().__init__(open, None)
+        self._make: Callable[[str, Any], Scope[C]] | None = make
 
     def __call__(self, function: F) -> F:
         """Decorate: each call is one span, its arguments the inputs, its result the outputs."""
+        if self._make is None:
+            raise TypeError("expected a decorator with a name and options, not one already in use")
         return _decorated(function, self._make)
 
 
-def _decorated(function: F, make: Callable[[str, Any], _Scope[Any]]) -> F:
+def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
     if not callable(function):
         raise TypeError(f"{function!r}: expected a function to decorate")
     title = getattr(function, "__name__", type(function).__name__)
@@ -480,124 +485,111 @@ def _arguments(
     return {"args": args, **kwargs}
 
 
-class run(_Decorating[TraceContext]):  # noqa: N801 - reads as a verb: `with flowspan.run(...)`
+@overload
+def run(name: F, /) -> F: ...
+@overload
+def run(
+    name: str | None = None,
+    /,
+    *,
+    run_id: object = None,
+    session_id: object = None,
+    user_id: object = None,
+    project_name: str | None = None,
+    flow_id: object = None,
+    inputs: object = None,
+    tags: Iterable[str] = (),
+    metadata: Mapping[str, object] | None = None,
+) -> Scope[TraceContext]: ...
+def run(name: Any = None, /, **options: Any) -> Any:
     """
-    ``with flowspan.run("Support bot", session_id="s-1", inputs=question) as run:``, or a decorator.
+    ``with flowspan.run("Support bot", session_id="s-1", inputs=question) as run:``
 
-    Opens a run and makes it current; ``async with`` as well. An active span around it is its
-    parent. An exception that leaves the block ends it as `error`, a cancellation as `cancelled`.
+    Opens a run and makes it current; ``async with`` and ``@flowspan.run`` as well. An active span
+    around it is its parent. An exception that leaves the block ends it as `error`, a cancellation
+    as `cancelled`. Raises TypeError for an option that does not exist.
 
     *inputs*: any value. *tags*: texts to find runs by. *metadata*: any JSON-like mapping.
     *run_id*: any text or UUID, by default a new one; that of an earlier run resumes it.
     """
+    _check_options("run", options, _RUN_OPTIONS)
 
-    __slots__ = ()
+    def make(title: str, inputs: Any) -> Scope[TraceContext]:
+        return _run_scope(name if isinstance(name, str) else title, {**options, "inputs": inputs})
 
-    @overload
-    def __new__(cls, name: F, /) -> F: ...
-    @overload
-    def __new__(
-        cls,
-        name: str | None = None,
-        *,
-        run_id: object = None,
-        session_id: object = None,
-        user_id: object = None,
-        project_name: str | None = None,
-        flow_id: object = None,
-        inputs: object = None,
-        tags: Iterable[str] = (),
-        metadata: Mapping[str, object] | None = None,
-    ) -> run: ...
-    def __new__(cls, name: Any = None, **options: Any) -> Any:
-        def make(title: str, inputs: Any) -> run:
-            return run._new(name if isinstance(name, str) else title, {**options, "inputs": inputs})
-
-        if callable(name):
-            return _decorated(name, make)
-        return run._new(name, options, make)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """All is done in ``__new__``, which may return a decorated function."""
-
-    @classmethod
-    def _new(cls, name: object, options: dict[str, Any], make: Any = None) -> run:
-        unknown = options.keys() - _RUN_OPTIONS
-        if unknown:
-            raise TypeError(f"run({sorted(unknown)[0]}=…): expected one of {sorted(_RUN_OPTIONS)}")
-        self = object.__new__(cls)
-        run_id = options.pop("run_id", None) if "run_id" in options else None
-
-        def open_run() -> Run:
-            with _START_RUN:
-                opened = current_pipeline().spans.start_run(run_id, name, owned=False, **options)
-                opened.attachment = Attachment(RUN, opened)
-                return opened
-            return _nothing(Run())  # type: ignore[no-any-return]
-
-        _Scope.__init__(self, open_run, None)
-        self._make = make
-        return self
+    return _decorated(name, make) if callable(name) else _run_scope(name, options, make)
 
 
-class component(_Decorating[ComponentTraceContext]):  # noqa: N801 - as `run`
+def _run_scope(
+    name: object,
+    options: dict[str, Any],
+    make: Callable[[str, Any], Scope[TraceContext]] | None = None,
+) -> Scope[TraceContext]:
+    def open_run() -> TraceContext:
+        with _START_RUN:
+            given = dict(options)
+            run_id = given.pop("run_id", None)
+            opened = current_pipeline().spans.start_run(run_id, name, owned=False, **given)
+            opened.attachment = Attachment(RUN, opened)
+            return opened
+        return _nothing(Run())
+
+    return Scope(open_run, make)
+
+
+@overload
+def component(name: F, /) -> F: ...
+@overload
+def component(
+    name: str | None = None,
+    /,
+    *,
+    type: str = "chain",
+    inputs: object = None,
+    id: str | None = None,
+    edges: Sequence[Edge] = (),
+) -> Scope[ComponentTraceContext]: ...
+def component(name: Any = None, /, **options: Any) -> Any:
     """
-    ``with flowspan.component("Prompt", type="prompt", inputs=values) as component:``, or a decorator.
+    ``with flowspan.component("Prompt", type="prompt", inputs=values) as component:``
 
-    Opens a component of the run in context and makes its span the current one. Inside another
-    component of the same run it is that one's child. *id*: by default the name. *type*, *edges*:
-    see `flowspan.Component`.
+    Opens a component of the run in context and makes its span the current one; ``async with`` and
+    ``@flowspan.component`` as well. Inside another component of the same run it is that one's
+    child. *id*: by default the name. *type*, *edges*: see `flowspan.Component`. Raises TypeError
+    for an option that does not exist.
     """
+    _check_options("component", options, _COMPONENT_OPTIONS)
 
-    __slots__ = ()
+    def make(title: str, inputs: Any) -> Scope[ComponentTraceContext]:
+        given = name if isinstance(name, str) else title
+        return _component_scope(given, {**options, "inputs": inputs})
 
-    @overload
-    def __new__(cls, name: F, /) -> F: ...
-    @overload
-    def __new__(
-        cls,
-        name: str | None = None,
-        *,
-        type: str = "chain",
-        inputs: object = None,
-        id: str | None = None,
-        edges: Sequence[Edge] = (),
-    ) -> component: ...
-    def __new__(cls, name: Any = None, **options: Any) -> Any:
-        def make(title: str, inputs: Any) -> component:
-            given = name if isinstance(name, str) else title
-            return component._new(given, {**options, "inputs": inputs})
+    return _decorated(name, make) if callable(name) else _component_scope(name, options, make)
 
-        if callable(name):
-            return _decorated(name, make)
-        return component._new(name, options, make)
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """All is done in ``__new__``, which may return a decorated function."""
+def _component_scope(
+    name: Any,
+    options: dict[str, Any],
+    make: Callable[[str, Any], Scope[ComponentTraceContext]] | None = None,
+) -> Scope[ComponentTraceContext]:
+    title = name if name is not None else "component"
 
-    @classmethod
-    def _new(cls, name: object, options: dict[str, Any], make: Any = None) -> component:
-        unknown = options.keys() - _COMPONENT_OPTIONS
-        if unknown:
-            expected = sorted(_COMPONENT_OPTIONS)
-            raise TypeError(f"component({sorted(unknown)[0]}=…): expected one of {expected}")
-        self = object.__new__(cls)
-        title: Any = name if name is not None else "component"
+    def open_component() -> ComponentTraceContext:
         described = Component(
             id=options.get("id") or title,
             name=title,
             type=options.get("type", "chain"),
             edges=options.get("edges", ()),
         )
-        inputs = options.get("inputs")
+        return _open_component(current_pipeline(), described, title, options.get("inputs"), True)
 
-        def open_component() -> ComponentSpan:
-            opener = _component_opener(current_pipeline(), described, title, inputs, True)
-            return opener()
+    return Scope(open_component, make)
 
-        _Scope.__init__(self, open_component, None)
-        self._make = make
-        return self
+
+def _check_options(function: str, options: dict[str, Any], known: frozenset[str]) -> None:
+    for option in options:
+        if option not in known:
+            raise TypeError(f"{function}({option}=…): expected one of {', '.join(sorted(known))}")
 
 
 _RUN_OPTIONS: Final = frozenset(

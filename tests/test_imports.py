@@ -1,0 +1,88 @@
+"""Imports point one way: names, values, spans, delivery, service, bridges."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flowspan
+
+PACKAGE = Path(flowspan.__file__).parent
+# From the bottom to the top; a module may import those before it.
+ORDER = (
+    "_version",
+    "semconv",
+    "_guard",
+    "_redaction",
+    "_config_parse",
+    "config",
+    "context",
+    "_payload",
+    "_component",
+    "_spans",
+    "propagation",
+    "pipeline",
+    "service",
+    "__init__",
+    "cli",
+)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The flowspan modules that *path* imports anywhere, by their top name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "flowspan":
+                is_module = len(parts) > 1 and parts[1] in ORDER
+                found.add(parts[1] if is_module else "__init__")
+    return found
+
+
+def layer_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0].removesuffix(".py")
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_module_has_its_place():
+    """A new module is put into the order, or this test fails."""
+    assert {layer_of(path) for path in MODULES} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_an_import_never_points_up(path: Path):
+    """A module imports only what stands below it."""
+    own = ORDER.index(layer_of(path))
+    for name in imports_of(path):
+        assert ORDER.index(name) < own or name == layer_of(path), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_pipeline_and_the_commands_know_the_sdk(path: Path):
+    """What makes the span can be exchanged: all else speaks to the API."""
+    if layer_of(path) not in ("pipeline", "cli"):
+        assert "opentelemetry.sdk" not in path.read_text()
+
+
+def test_importing_flowspan_starts_nothing():
+    """No SDK, no exporter, no thread: they come with the first run."""
+    code = (
+        "import sys, threading, flowspan\n"
+        "parts = ('opentelemetry.sdk', 'opentelemetry.exporter', 'grpc', 'requests')\n"
+        "heavy = [m for m in sys.modules if m.startswith(parts)]\n"
+        "assert not heavy, heavy\n"
+        "assert threading.active_count() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
