@@ -74,7 +74,9 @@ _COMPONENT_KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "embedding": _kinds("EMBEDDING", "component", "task"),
 }
 _MODEL_KINDS: Final[Mapping[str, str]] = _kinds("LLM", "llm", "task", "chat")
-_UUID_SUFFIX: Final = re.compile(r" - (?:None|[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12})$")
+_UUID_SUFFIX: Final = re.compile(
+    r" - (?:None|[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12})$"
+)
 
 
 class Spans:
@@ -158,7 +160,11 @@ class Spans:
         run._tracer = self.tracer()
         try:
             run.span = span = run._tracer.start_span(
-                run.name, context=context, kind=kind_of_run(context), attributes=attributes, links=links
+                run.name,
+                context=context,
+                kind=kind_of_run(context),
+                attributes=attributes,
+                links=links,
             )
         finally:
             ROOT_TRACE_ID.reset(token)
@@ -490,7 +496,7 @@ class Run(_Recorded, TraceContext):
         self._disown()
         if self._recording:
             if error is not None and status is None:
-                status = semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
+                status = outcome_of(error)
             if status is None:
                 status = semconv.STATUS_PAUSED if self._paused else semconv.STATUS_OK
             late: dict[str, Any] = {semconv.RUN_STATUS: status}
@@ -563,9 +569,7 @@ class Run(_Recorded, TraceContext):
                 # asks a future for its exception without marking it as retrieved
                 error = getattr(task, "_exception", None)
                 if error is not None:
-                    self._outcome = (
-                        semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
-                    )
+                    self._outcome = outcome_of(error)
             # An end that was only scheduled may still come; the time of the end is known.
             task.get_loop().call_later(GRACE, self._grace_over)
 
@@ -720,9 +724,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         """End the component's span. False if it had ended."""
         if not self._end_once():
             return False
-        outcome: str | None = None
-        if error is not None:
-            outcome = semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
+        outcome = None if error is None else outcome_of(error)
         for run in tuple(self._nested):  # it is closed for them
             run.end_unended(outcome or status or semconv.STATUS_OK)
         if self._recording:
@@ -786,6 +788,10 @@ def is_cancellation(error: BaseException) -> bool:
     if isinstance(error, Exception):
         return isinstance(error, concurrent.futures.CancelledError)
     return not isinstance(error, _GROUP) or all(map(is_cancellation, error.exceptions))
+
+
+def outcome_of(error: BaseException) -> str:
+    return semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
 
 
 def _stems_from(error: BaseException, origin: BaseException | None) -> bool:
