@@ -320,11 +320,17 @@ def test_every_variable_has_an_example_above():
 # --- what is not
 
 WRONG: list[tuple[dict[str, str], str, object, str]] = [
+    (
+        {"LANGFLOW_DEACTIVATE_TRACING": "maybe"},
+        "disabled",
+        False,
+        "LANGFLOW_DEACTIVATE_TRACING='maybe': "
+        "expected true, 1, yes, on, false, 0, no or off; using false",
+    ),
     *[
         ({name: "yes"}, path, False, f"{name}='yes': expected true or false; using false")
         for name, path in {
             "OTEL_SDK_DISABLED": "disabled",
-            "LANGFLOW_DEACTIVATE_TRACING": "disabled",
             "FLOWSPAN_CAPTURE_CONTENT": "capture_content",
             "OPENINFERENCE_HIDE_INPUTS": "hide_inputs",
             "OPENINFERENCE_HIDE_OUTPUTS": "hide_outputs",
