@@ -69,6 +69,8 @@ def clean(text: str) -> str:
 
 def label(value: object, limit: int = MAX_ID_CHARS) -> str | None:
     """A name or an id as an attribute: short, clean text. None for None and the empty string."""
+    if type(value) is str and len(value) <= limit and value.isascii():
+        return value or None
     if value is None:
         return None
     if type(value) is not str:
@@ -240,19 +242,23 @@ class _Walk:
         depth += 1
         out: dict[str, Any] = {}
         for key, item in items:
-            if type(key) is not str:
-                key = self._key(key, depth)
-            if len(key) > MAX_KEY_CHARS:
-                key = self._cut(key, MAX_KEY_CHARS + MARGIN)[:MAX_KEY_CHARS] + "…"
-            hidden = known_keys.get(key)
+            hidden = known_keys.get(key) if type(key) is str else None
             if hidden is None:
+                if type(key) is not str:
+                    key = self._key(key, depth)
+                if len(key) > MAX_KEY_CHARS:
+                    key = self._cut(key, MAX_KEY_CHARS + MARGIN)[:MAX_KEY_CHARS] + "…"
                 hidden = redactor.hides(key)
             kind = type(item)
             if hidden and item is not None and kind is not bool and item is not _EMPTY:
                 self.redacted += 1
                 out[key] = REPLACEMENT
-            elif (kind is str and len(item) < _SHORT) or kind is int or item is None:
+            elif kind is str:
+                out[key] = item if len(item) < _SHORT else self._string(item)
+            elif kind is int or kind is bool or item is None:
                 out[key] = item
+            elif kind is dict:
+                out[key] = self._mapping(item, depth)
             else:
                 out[key] = self.visit(item, depth)
         if self._nodes < 0:
@@ -270,7 +276,10 @@ class _Walk:
             value = self._room(value, size)
         depth += 1
         visit = self.visit
-        out = [visit(item, depth) for item in value]
+        out = [
+            self._mapping(item, depth) if type(item) is dict else visit(item, depth)
+            for item in value
+        ]
         if cut:
             out.append(f"… {size} items in all")
             self._nodes = 0
