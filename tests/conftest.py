@@ -36,13 +36,13 @@ class Spans:
         return span
 
     def tree(self) -> Any:
-        """`{"run": {"a": {}, "b": {}}}` of the only trace, children by start; or a list of trees."""
+        """`{"run": {"a": {}, "b": {}}}` of the only trace, children by start; else a list."""
         trees = self.trees()
         return trees[0] if len(trees) == 1 else trees
 
     def trees(self) -> list[Any]:
         """One tree a root, in the order in which the roots started."""
-        spans = sorted(self.all(), key=lambda span: (span.start_time or 0))
+        spans = sorted(self.all(), key=lambda span: span.start_time or 0)
         known = {span.context.span_id for span in spans}
         children: dict[int | None, list[ReadableSpan]] = {}
         for span in spans:
@@ -59,9 +59,7 @@ class Spans:
                 tree[name] = below(span.context.span_id)
             return tree
 
-        return [
-            {root.name: below(root.context.span_id)} for root in children.get(None, [])
-        ]
+        return [{root.name: below(root.context.span_id)} for root in children.get(None, [])]
 
     def clear(self) -> None:
         self._exporter.clear()

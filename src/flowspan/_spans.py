@@ -340,9 +340,7 @@ def _has_ended(span: Span) -> bool:
 def _active_below(component: ComponentTraceContext) -> Span:
     """The current span if it is of the component's trace and active, else the component's."""
     current = trace.get_current_span()
-    same_trace = (
-        current.get_span_context().trace_id == component.span.get_span_context().trace_id
-    )
+    same_trace = current.get_span_context().trace_id == component.span.get_span_context().trace_id
     return current if same_trace and not _has_ended(current) else component.span
 
 

@@ -130,7 +130,8 @@ class Pipeline:
                 self._own_failed = True
                 if self.explicit:
                     raise ConfigError(f"could not build the pipeline: {error}") from error
-                _guard.report("could not build the pipeline", f"nothing is exported: {error}", error)
+                advice = f"nothing is exported: {error}"
+                _guard.report("could not build the pipeline", advice, error)
                 return
             self._own = own
         if self.config.set_global and _provider_that_is_set() is None:
@@ -351,7 +352,8 @@ def _declared(path: str) -> bool:
 def _sampler(config: Config) -> Sampler:
     from opentelemetry.sdk.trace import sampling
 
-    ratio = float(config.sampler_arg) if config.sampler.endswith("traceidratio") and config.sampler_arg else 1.0
+    wants_ratio = config.sampler.endswith("traceidratio")
+    ratio = float(config.sampler_arg) if wants_ratio and config.sampler_arg else 1.0
     built_in: dict[str, Callable[[], Sampler]] = {
         "always_on": lambda: sampling.ALWAYS_ON,
         "always_off": lambda: sampling.ALWAYS_OFF,
