@@ -108,7 +108,7 @@ class Payloads:
     def freeze(self, value: object) -> Payload:
         """A string as it is, anything else as JSON."""
         if issubclass(type(value), str):
-            return self.text(str.__str__(value))  # type: ignore[arg-type]
+            return self.text(str.__str__(value))
         return self.json(self.plain(value))
 
     def plain(self, value: object) -> Plain:
