@@ -524,7 +524,7 @@ def _redact_leaves(
 ) -> tuple[Any, int]:
     # An anchor alone is seldom a secret: ask each pattern once about all leaves together.
     leaves: list[str] = []
-    _map_leaves(tree, lambda leaf: leaves.append(leaf if type(leaf) is str else str(leaf)))
+    _map_leaves(tree, lambda leaf: leaves.append(str(_encodable(leaf))))
     everything = "\n".join(leaves)
     patterns = [pattern for pattern in patterns if pattern.search(everything)]
     if not patterns:
@@ -535,7 +535,7 @@ def _redact_leaves(
         nonlocal found
         if type(leaf) is not str and (type(leaf) is not int or leaf < 10**12):
             return leaf
-        text, count = redactor.redact(str(leaf), patterns)
+        text, count = redactor.redact(str(_encodable(leaf)), patterns)
         found += count
         return text if count else leaf
 

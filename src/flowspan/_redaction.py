@@ -133,7 +133,7 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (
         r"(?i:\b(?:password|passwd|passphrase|pwd|api[_-]?key|secret[_-]key|access[_-]?key"
         r"|(?:auth|access|refresh)[_-]token))\s*:\s*"
-        r"""(?P<secret>(?!\[REDACTED\])(?=[^\s"']*[\d!@#$%^&*+])[^\s"'\\,;]{4,})""",
+        r"""(?P<secret>(?!\[REDACTED\])(?!\d\d?:\d\d\b)(?=[^\s"']*[\d!@#$%^&*+])[^\s"'\\,;]{4,})""",
         _ASSIGNED_ANCHORS,
     ),
 )

@@ -1,0 +1,338 @@
+"""The bug that flowspan exists for: runs that go on at the same time are never mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import flowspan
+from flowspan import propagation, semconv
+
+
+async def build(service: flowspan.TracingService, run: str, name: str, pause: Any) -> None:
+    """One component of *run* that logs and produces what only it could."""
+    component_id = f"{run}-{name}"
+    trace_name = f"{name} ({component_id})"
+    component = flowspan.Component(component_id, name)
+    async with service.trace_component(component, trace_name, {"of": component_id}):
+        await pause()
+        service.add_log(trace_name, component_id)
+        service.set_outputs(trace_name, {"from": component_id})
+
+
+def own(spans: Any, run: str) -> list[Any]:
+    return [span for span in spans.all() if span.attributes[semconv.RUN_ID] == run]
+
+
+def assert_each_has_its_own(spans: Any, run: str) -> None:
+    """Inputs, outputs, logs and trace of each component of *run* are its own."""
+    (root,) = [span for span in own(spans, run) if span.parent is None]
+    for span in own(spans, run):
+        assert span.context.trace_id == root.context.trace_id == propagation.trace_id(run)
+        if span is not root:
+            component_id = span.attributes[semconv.COMPONENT_ID]
+            assert component_id.startswith(f"{run}-")
+            assert json.loads(span.attributes[semconv.INPUT_VALUE]) == {"of": component_id}
+            assert json.loads(span.attributes[semconv.OUTPUT_VALUE]) == {"from": component_id}
+            assert [e.attributes[semconv.LOG_MESSAGE] for e in span.events] == [component_id]
+
+
+async def test_a_run_that_pauses_keeps_its_components(service, spans, failures):
+    """Flow 2 starts, runs and ends while flow 1 pauses; flow 1 goes on in its own trace."""
+    paused, resume = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        paused.set()
+        await resume.wait()
+
+    async def flow(run: str, wait: Any) -> None:
+        await service.start_tracers(run, run, "user", f"session of {run}")
+        await build(service, run, "A", wait)
+        await build(service, run, "B", wait)
+        await asyncio.create_task(service.end_tracers({}))
+
+    first = asyncio.create_task(flow("one", pause))
+    await paused.wait()
+    await asyncio.create_task(flow("two", lambda: asyncio.sleep(0)))
+    resume.set()
+    await first
+
+    assert spans.trees() == [{"one": {"A": {}, "B": {}}}, {"two": {"A": {}, "B": {}}}]
+    for run in ("one", "two"):
+        assert_each_has_its_own(spans, run)
+        assert {s.attributes[semconv.SESSION_ID] for s in own(spans, run)} == {f"session of {run}"}
+    assert failures == []
+
+
+async def test_five_hundred_runs_at_once(service, spans, failures):
+    """Eight components each, in tasks made by tasks and in threads, some failing or cancelled."""
+    executor = ThreadPoolExecutor(8)
+    loop = asyncio.get_running_loop()
+
+    async def flow(number: int) -> None:
+        run = f"run{number}"
+        await service.start_tracers(run, run, None, None)
+        pause = lambda: asyncio.sleep(0)  # noqa: E731
+
+        async def chain(names: str) -> None:
+            await build(service, run, names[0], pause)
+            if len(names) > 1:
+                await asyncio.create_task(chain(names[1:]))
+
+        async def failing() -> None:
+            component = flowspan.Component(f"{run}-F", "F")
+            async with service.trace_component(component, "F", {}):
+                raise ValueError(run)
+
+        async def hanging() -> None:
+            component = flowspan.Component(f"{run}-H", "H")
+            async with service.trace_component(component, "H", {}):
+                await asyncio.Event().wait()
+
+        def in_thread(name: str) -> None:
+            asyncio.run(build(service, run, name, pause))
+
+        async def nested() -> None:
+            component = flowspan.Component(f"{run}-N", "N")
+            async with service.trace_component(component, "N", {}):
+                await service.start_tracers(f"sub{number}", f"sub{number}", None, None)
+                await build(service, f"sub{number}", "S", pause)
+                if number % 2:  # the other half is closed by the component
+                    await service.end_tracers({})
+
+        await asyncio.gather(
+            asyncio.create_task(chain("ABC")),
+            asyncio.to_thread(in_thread, "T"),
+            loop.run_in_executor(executor, propagation.carry(in_thread), "E"),
+            nested(),
+        )
+        with pytest.raises(ValueError, match=run):
+            await failing()
+        with pytest.raises((TimeoutError, asyncio.TimeoutError)):
+            await asyncio.wait_for(hanging(), 0.001)
+        await asyncio.create_task(service.end_tracers({}, ValueError(run)))
+
+    await asyncio.gather(*(asyncio.create_task(flow(number)) for number in range(500)))
+    executor.shutdown()
+
+    by_root = {next(iter(tree)): tree for tree in spans.trees()}
+    assert len(by_root) == 500
+    for number in range(500):
+        tree = by_root[f"run{number}"][f"run{number}"]
+        assert tree.pop("N") == {f"sub{number}": {"S": {}}}
+        assert tree == {name: {} for name in "ABCTEFH"}
+    for span in spans.all():
+        name, attributes = span.name, span.attributes
+        run = attributes[semconv.RUN_ID]
+        if name in "ABCTES":
+            component_id = f"{run}-{name}"
+            assert json.loads(attributes[semconv.OUTPUT_VALUE]) == {"from": component_id}
+            assert [e.attributes[semconv.LOG_MESSAGE] for e in span.events] == [component_id]
+        elif name == "F":
+            assert attributes[semconv.ERROR_TYPE] == "ValueError"
+            assert span.status.description == run
+        elif name == "H":
+            assert attributes[semconv.COMPONENT_STATUS] == "cancelled"
+            assert not span.status.status_code.value
+        elif name.startswith("run"):
+            assert attributes[semconv.RUN_STATUS] == "error"
+    assert failures == []
+
+
+async def test_misuse_never_raises_and_is_counted(service, spans, failures):
+    """Calls out of order, `None`, wrong types, huge and broken names."""
+    wild: list[Any] = [None, 5, object(), "x" * 100_000, "\ud800", {"a": 1}, b"\xff", ""]
+    service.add_log("a", "b")
+    service.set_outputs("a", {})
+    await service.end_tracers({})
+    for value in wild:
+        await service.start_tracers(value, value, value, value, value, value, value)
+        async with service.trace_component(value, value, value, value):
+            service.add_log(value, value)
+            service.set_outputs(value, value, value)
+            service.set_outputs("somebody else", {"a": 1})
+        service.record_event_span(span_id=value, name=value, outputs=value, span_type=value)
+        await service.end_tracers(value, value if isinstance(value, str) and value else None)
+        await service.end_tracers({})
+    assert service.get_langchain_callbacks() == []
+    assert service.get_tracer("langfuse") is None
+
+    assert len(spans.all()) == 3 * len(wild)
+    assert {
+        "add_log outside a component",
+        "set_outputs outside a component",
+        "end_tracers without a run",
+        "set_outputs for another component",
+        "end_tracers with an error that is none",
+    } == set(failures)
+
+
+async def test_whoever_does_not_end_a_run_has_it_ended(service, spans, monkeypatch):
+    """The task that started it is done: by return, error or cancellation."""
+    monkeypatch.setattr("flowspan._spans.GRACE", 0)
+
+    async def returns() -> None:
+        await service.start_tracers("returns", "returns", None, None)
+
+    async def raises() -> None:
+        await service.start_tracers("raises", "raises", None, None)
+        raise ValueError
+
+    async def hangs() -> None:
+        await service.start_tracers("hangs", "hangs", None, None)
+        await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(f()) for f in (returns, raises, hangs)]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    while len(spans.all()) < 3:
+        await asyncio.sleep(0)
+
+    statuses = {span.name: span.attributes[semconv.RUN_STATUS] for span in spans.all()}
+    assert statuses == {"returns": "abandoned", "raises": "error", "hangs": "cancelled"}
+
+
+async def test_a_resumed_run_joins_its_trace(service, spans):
+    """The same run id in another task: the same trace, and a link to the run's earlier span."""
+
+    async def part(name: str) -> None:
+        await service.start_tracers("r-1", "flow", None, None)
+        await build(service, "r-1", name, lambda: asyncio.sleep(0))
+        await service.end_tracers({})
+
+    await asyncio.create_task(part("A"))
+    await asyncio.create_task(part("B"))
+
+    first, second = [span for span in spans.all() if span.name == "flow"]
+    assert first.context.trace_id == second.context.trace_id
+    (link,) = second.links
+    assert link.context == first.context
+    assert link.attributes[semconv.LINK_TYPE] == "resume"
+
+
+def test_a_consumer_is_not_below_the_generator(spans):
+    """What is done between two items is filed below the run, not below the generator."""
+
+    @flowspan.component
+    def chunks():
+        yield "a"
+        yield "b"
+
+    @flowspan.run("flow")
+    def consume() -> None:
+        for chunk in chunks():
+            with flowspan.component(f"use {chunk}"):
+                pass
+
+    consume()
+
+    assert spans.tree() == {"flow": {"chunks": {}, "use a": {}, "use b": {}}}
+    assert spans.named("chunks").attributes[semconv.OUTPUT_VALUE] == "ab"
+
+
+def test_an_abandoned_generator_ends_its_component(spans):
+    """Nobody reads on: the component is cancelled, and what comes after is not below it."""
+
+    @flowspan.component
+    def chunks():
+        yield "a"
+        yield "b"
+
+    with flowspan.run("flow"):
+        items = chunks()
+        next(items)
+        del items
+        with flowspan.component("after"):
+            pass
+
+    assert spans.tree() == {"flow": {"chunks": {}, "after": {}}}
+    assert spans.named("chunks").attributes[semconv.COMPONENT_STATUS] == "cancelled"
+
+
+def test_generators_that_take_turns(spans):
+    """Scopes that close out of order restore only what is still open."""
+
+    def work(name: str):
+        with flowspan.component(name):
+            yield
+
+    with flowspan.run("flow"):
+        one, two = work("one"), work("two")
+        next(one)
+        next(two)
+        one.close()
+        assert flowspan.current_component().name == "two"
+        two.close()
+        assert flowspan.current_component() is None
+        with flowspan.component("after"):
+            pass
+
+    assert spans.tree() == {"flow": {"one": {"two": {}}, "after": {}}}
+
+
+def test_an_error_is_shown_where_it_was_raised(spans):
+    """One `exception` event, on the innermost span; status and type on those around it."""
+    with pytest.raises(ZeroDivisionError), flowspan.run("flow"), flowspan.component("outer"):
+        with flowspan.component("inner"):
+            raise ZeroDivisionError("by sk-abcdefgh12345678")
+
+    events = {span.name: [event.name for event in span.events] for span in spans.all()}
+    assert events == {"inner": ["exception"], "outer": [], "flow": []}
+    for span in spans.all():
+        assert span.attributes[semconv.ERROR_TYPE] == "ZeroDivisionError"
+        assert span.status.description == "by [REDACTED]"
+    stack = spans.named("inner").events[0].attributes[semconv.EXCEPTION_STACKTRACE]
+    assert "sk-abc" not in stack.replace('raise ZeroDivisionError("by sk-abcdefgh12345678")', "")
+
+
+def test_edges_are_links(configured):
+    """Each incoming edge links to the predecessor; `parenting="edge"` makes it the parent."""
+    for parenting, tree in (("run", {"A": {}, "B": {}}), ("edge", {"A": {"B": {}}})):
+        spans = configured(parenting=parenting)
+        with flowspan.run("flow"):
+            with flowspan.component("A", id="a-1"):
+                pass
+            with flowspan.component("B", edges=[flowspan.Edge("a-1", "text", "prompt")]):
+                pass
+        assert spans.tree() == {"flow": tree}
+        (link,) = spans.named("B").links
+        assert link.context == spans.named("A").context
+        assert dict(link.attributes) == {
+            semconv.LINK_TYPE: "edge",
+            semconv.EDGE_SOURCE: "a-1.text",
+            semconv.EDGE_TARGET: "B.prompt",
+        }
+
+
+def test_without_content_only_sizes_and_types(configured):
+    """`capture_content=False`: no input, output, log, message or stack trace leaves."""
+    spans = configured(capture_content=False)
+
+    with pytest.raises(ValueError, match="hush"), flowspan.run("flow", inputs="hush"):
+        with flowspan.component("A", inputs={"a": "hush"}) as component:
+            component.add_log("hush")
+            component.set_outputs("hush")
+            raise ValueError("hush")
+
+    for span in spans.all():
+        told = [*span.attributes.values(), span.status.description]
+        told += [value for event in span.events for value in event.attributes.values()]
+        assert "hush" not in str(told)
+    assert spans.named("A").attributes[semconv.INPUT_BYTES] == len('{"a":"hush"}')
+
+
+def test_messages_carry_the_parent(spans):
+    """`inject` here, `extract` there: a run picked up from a queue is a CONSUMER below."""
+    headers: dict[str, str] = {}
+    with flowspan.run("sender"), flowspan.component("send"):
+        propagation.inject(headers)
+    with propagation.extract(headers), flowspan.run("receiver"):
+        pass
+
+    assert spans.tree() == {"sender": {"send": {"receiver": {}}}}
+    assert spans.named("receiver").kind.name == "CONSUMER"
