@@ -254,6 +254,46 @@ def test_an_abandoned_generator_ends_its_component(spans):
     assert spans.named("chunks").attributes[semconv.COMPONENT_STATUS] == "cancelled"
 
 
+def test_what_is_thrown_into_a_generator_reaches_it(spans):
+    """A decorated generator handles what its consumer throws, as it would undecorated."""
+
+    @flowspan.component
+    def chunks():
+        try:
+            yield "a"
+        except ValueError:
+            yield "b"
+
+    with flowspan.run("flow"):
+        items = chunks()
+        assert [next(items), items.throw(ValueError()), *items] == ["a", "b"]
+
+    assert spans.named("chunks").attributes[semconv.OUTPUT_VALUE] == "ab"
+    assert semconv.ERROR_TYPE not in spans.named("chunks").attributes
+
+
+async def test_an_async_generator_works_decorated(spans):
+    """Items, what is thrown in, and closing; its span is current only in its own code."""
+
+    @flowspan.component
+    async def chunks():
+        try:
+            yield "a"
+        except ValueError:
+            yield "b"
+        yield "c"
+
+    with flowspan.run("flow"):
+        items = chunks()
+        assert await anext(items) == "a"
+        with flowspan.component("between"):
+            pass
+        assert await items.athrow(ValueError()) == "b"
+        await items.aclose()
+
+    assert spans.tree() == {"flow": {"chunks": {}, "between": {}}}
+
+
 def test_generators_that_take_turns(spans):
     """Scopes that close out of order restore only what is still open."""
 

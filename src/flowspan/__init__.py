@@ -1,5 +1,6 @@
 """Every run of a workflow as one OpenTelemetry trace."""
 
+from flowspan import propagation
 from flowspan._component import Component, Edge, TracedComponent
 from flowspan._version import __version__
 from flowspan.config import Config, ConfigError
@@ -28,5 +29,6 @@ __all__ = [
     "configure",
     "current_component",
     "current_run",
+    "propagation",
     "run",
 ]

@@ -372,20 +372,27 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
             steps = _Steps(opened(args, kwargs))
             items = function(*args, **kwargs)
             sent: Any = None
+            thrown: BaseException | None = None
             with steps:
                 while True:
                     with steps.attached():
                         try:
-                            item = await items.asend(sent)
+                            if thrown is None:
+                                item = await items.asend(sent)
+                            else:
+                                item = await items.athrow(thrown)
                         except StopAsyncIteration:
                             return
                     steps.keep(item)
+                    thrown = None
                     try:
                         sent = yield item
                     except GeneratorExit:
                         with steps.attached():
                             await items.aclose()
                         raise
+                    except BaseException as error:  # noqa: BLE001 - the generator's to handle
+                        sent, thrown = None, error
 
     elif inspect.isgeneratorfunction(function):
 
@@ -394,20 +401,24 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
             steps = _Steps(opened(args, kwargs))
             items = function(*args, **kwargs)
             sent: Any = None
+            thrown: BaseException | None = None
             with steps:
                 while True:
                     with steps.attached():
                         try:
-                            item = items.send(sent)
+                            item = items.send(sent) if thrown is None else items.throw(thrown)
                         except StopIteration as end:
                             return end.value
                     steps.keep(item)
+                    thrown = None
                     try:
                         sent = yield item
                     except GeneratorExit:
                         with steps.attached():
                             items.close()
                         raise
+                    except BaseException as error:  # noqa: BLE001 - the generator's to handle
+                        sent, thrown = None, error
 
     elif inspect.iscoroutinefunction(function):
 
