@@ -9,11 +9,11 @@ guards the edge.
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import concurrent.futures
 import os
 import re
+import sys
 import threading
 import time
 import traceback
@@ -21,7 +21,7 @@ import uuid
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -47,6 +47,9 @@ from flowspan.context import (
 GRACE: Final = 1.0  # seconds in which an end may still come after the task that started a run
 EVENTS_RESERVED: Final = 2  # of the SDK's limit: an exception and a cancellation find room
 _MAX_RECENT: Final = 4096
+
+if TYPE_CHECKING:
+    import asyncio
 
 _clock = time.time_ns
 _lock = threading.Lock()
@@ -543,10 +546,7 @@ class Run(_Recorded, TraceContext):
     # ---- the task that started it
 
     def _own(self) -> None:
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:
-            return
+        task = _current_task()
         if task is not None:
             self._loop_task = weakref.ref(task)
             task.add_done_callback(self._owner_done)
@@ -828,6 +828,15 @@ def _stack_of(error: BaseException) -> str:
     return "".join(formatted.format())
 
 
+def _current_task() -> asyncio.Task[Any] | None:
+    """The asyncio task that runs now. Where nobody imported asyncio there is none to ask."""
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
+    try:
+        return None if current_task is None else current_task()
+    except RuntimeError:  # no event loop in this thread
+        return None
+
+
 def _end_superseded(run: Run) -> None:
     """
     End the run before, if this same task starts another without having ended it.
@@ -844,10 +853,7 @@ def _end_superseded(run: Run) -> None:
         or before._thread != run._thread
     ):
         return
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
+    task = _current_task()
     if (before._loop_task() if before._loop_task is not None else None) is not task:
         return
     resumed = run.outer is None and before.run_id == run.run_id
