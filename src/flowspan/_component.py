@@ -62,13 +62,14 @@ def describe(component: object, trace_name: object) -> Component:
         found: Any = component
         name = label(found.name, MAX_NAME_CHARS) or given_name
         component_id = label(found.id) or name or "component"
-        return Component(
-            component_id,
-            component_name(name or component_id, component_id),
-            label(found.type, MAX_NAME_CHARS) or "chain",
-            found.edges,
-            label(found.class_name, MAX_NAME_CHARS),
-        )
+        name = component_name(name or component_id, component_id)
+        type_ = label(found.type, MAX_NAME_CHARS) or "chain"
+        class_name = label(found.class_name, MAX_NAME_CHARS)
+        edges = _given_edges(found.edges)
+        clean = component_id is found.id and name is found.name and type_ is found.type
+        if clean and edges is found.edges and class_name is found.class_name:
+            return component  # type: ignore[return-value]
+        return Component(component_id, name, type_, edges, class_name)
     if component is None or kind is str:
         component_id = label(component) or given_name or "component"
         return Component(component_id, component_name(given_name or component_id, component_id))
@@ -109,6 +110,17 @@ def _text(owner: object, *names: str) -> str | None:
         if type(value) is str and value:
             return label(value, MAX_NAME_CHARS)
     return None
+
+
+def _given_edges(edges: Any) -> tuple[Edge, ...]:
+    """What is an edge with a source in *edges*, a list or tuple."""
+    if type(edges) not in (list, tuple) or not edges:
+        return ()
+    return tuple(
+        Edge(source, label(edge.source_output), label(edge.target_input))
+        for edge in edges
+        if type(edge) is Edge and (source := label(edge.source))
+    )
 
 
 def _edges(vertex: object) -> tuple[Edge, ...]:

@@ -40,8 +40,9 @@ PREVIEW_COLUMNS: Final = 50
 # A secret that a cut would split is found if it begins before the cut and is no longer than this.
 MARGIN: Final = 4_096
 
-_SHORT: Final = 256  # strings below it count as one node
+_SHORT: Final = 64  # strings below it count as one node
 _EMPTY: Final = ""
+_LARGE: Final = 10**12  # an integer from here on may be the number of a card
 
 # When the JSON is too long: (characters of a string, items of a container), one after another.
 _SHRINK: Final = ((4096, 400), (1024, 200), (256, 100), (128, 50), (64, 20), (32, 8), (16, 4))
@@ -105,50 +106,58 @@ class Payloads:
         self._redactor = redactor
         self._max_bytes = max_bytes
 
-    def freeze(self, value: object) -> Payload:
-        """A string as it is, anything else as JSON."""
+    def freeze(self, value: object, onto: Payload | None = None) -> Payload:
+        """
+        A string as it is, anything else as JSON.
+
+        *onto*: an earlier payload; if both are JSON objects, the keys of both are in the result.
+        """
         if issubclass(type(value), str):
             return self.text(str.__str__(value))
-        return self.json(self.plain(value))
+        tree, truncated, redacted = self._bounded(value)
+        if onto is not None and onto.mime_type == MIME_JSON and type(tree) is dict:
+            earlier = orjson.loads(onto.text)
+            if type(earlier) is dict:
+                tree = {**earlier, **tree}
+                truncated = truncated or onto.truncated
+                redacted = max(redacted, onto.redacted)
+        data = _dumps(tree)
+        if len(data) > self._max_bytes:
+            truncated = True
+            data = self._shrunk(tree)
+        return Payload(data.decode(), MIME_JSON, truncated, redacted)
 
-    def plain(self, value: object) -> Plain:
-        """A bounded copy of *value* in JSON's types, keys already hidden."""
-        walk = _Walk(self._redactor, self._max_bytes)
+    def _shrunk(self, tree: Any) -> bytes:
+        """The JSON of *tree*, cut evenly until it fits."""
+        for chars, items in _SHRINK:
+            data = _dumps(_shrink(tree, chars, items))
+            if len(data) <= self._max_bytes:
+                return data
+        return orjson.dumps("…")
+
+    def _bounded(self, value: object) -> tuple[Any, bool, int]:
+        """A bounded copy of *value* in JSON's types without secrets; whether cut, how many."""
+        redactor = self._redactor
+        walk = _Walk(redactor, self._max_bytes)
         try:
             tree = walk.visit(value, 0)
         except RuntimeError:  # a dict or set that another thread changed meanwhile
-            walk = _Walk(self._redactor, self._max_bytes)
+            walk = _Walk(redactor, self._max_bytes)
             try:
                 tree = walk.visit(value, 0)
             except RuntimeError:
                 tree = f"{type_name(value)} (changing)"
-        return Plain(tree, walk.truncated, walk.redacted)
-
-    def json(self, plain: Plain) -> Payload:
-        """The JSON text of what `plain` returned: searched for secrets, then cut."""
-        tree, truncated, redacted = plain
-        data = _dumps(tree)
-        for _, items in _SHRINK:  # far too much: leave items out before the search, halve nothing
-            if len(data) <= 4 * self._max_bytes:
-                break
-            truncated = True
-            tree = _shrink(tree, sys.maxsize, items)
-            data = _dumps(tree)
-        patterns = self._redactor.suspects(data)
-        if patterns:
-            tree, found = _redact_leaves(tree, self._redactor, patterns)
-            if found:
-                redacted += found
-                data = _dumps(tree)
-        if len(data) > self._max_bytes:
-            truncated = True
-            for chars, items in _SHRINK:
-                data = _dumps(_shrink(tree, chars, items))
-                if len(data) <= self._max_bytes:
-                    break
-            else:
-                data = orjson.dumps("…")
-        return Payload(data.decode(), MIME_JSON, truncated, redacted)
+        found = 0
+        if walk.texts:
+            everything = "\n".join(walk.texts)
+            patterns = redactor.suspects(everything)
+            # A suspicion alone is seldom a secret.
+            if not any(pattern.search(everything) for pattern in patterns):
+                patterns = []
+            patterns += redactor.custom
+            if patterns:
+                tree, found = _redact_leaves(tree, redactor, patterns)
+        return tree, walk.truncated, walk.redacted + found
 
     def text(self, text: str, *, keep_end: bool = False) -> Payload:
         """Running text: searched for secrets, then cut, at the end or (*keep_end*) the start."""
@@ -157,69 +166,83 @@ class Payloads:
         early = size > limit + MARGIN
         if early:
             text = text[-limit - MARGIN :] if keep_end else text[: limit + MARGIN]
-        text, data = _encoded(text)
-        patterns = self._redactor.suspects(data)
-        redacted = 0
-        if patterns:
-            text, redacted = self._redactor.redact(text, patterns)
-            data = text.encode()
+        text = clean(text)
+        text, redacted = self._redactor.redact(text)
         if early:  # the far end may hold half a secret
             text = text[MARGIN:] if keep_end else text[:-MARGIN]
-            data = text.encode()
-        if not early and len(data) <= limit:
+        elif len(text) * 4 <= limit or len(text.encode()) <= limit:
             return Payload(text, MIME_TEXT, False, redacted)
         mark = f"…[cut, {size} characters]"
         room = max(0, limit - len(mark.encode()))
+        data = text.encode()
         if keep_end:
-            kept = data[max(0, len(data) - room) :].decode("utf-8", "ignore")
-            text = mark + kept
+            text = mark + data[max(0, len(data) - room) :].decode("utf-8", "ignore")
         else:
             text = data[:room].decode("utf-8", "ignore") + mark
         return Payload(text, MIME_TEXT, True, redacted)
 
-
-class Plain(NamedTuple):
-    """A value in JSON's own types, bounded, before it is text."""
-
-    tree: Any
-    truncated: bool
-    redacted: int
+    def message(self, role: str, text: str) -> str:
+        """*text* as the one message of a conversation, in the conventions' JSON."""
+        parts = [{"type": "text", "content": self.text(text).text}]
+        tree = [{"role": role, "parts": parts}]
+        data = _dumps(tree)
+        return (data if len(data) <= self._max_bytes else self._shrunk(tree)).decode()
 
 
 class _Walk:
-    """One bounded pass over a value."""
+    """One bounded pass over a value; *texts* are its strings, to be searched for secrets."""
 
-    __slots__ = ("_chars", "_max_string", "_nodes", "_redactor", "redacted", "truncated")
+    __slots__ = (
+        "_chars",
+        "_known",
+        "_max_string",
+        "_nodes",
+        "_redactor",
+        "redacted",
+        "texts",
+        "truncated",
+    )
 
     def __init__(self, redactor: Redactor, max_bytes: int) -> None:
         self._redactor = redactor
+        self._known = redactor.known_keys.get
         self._nodes = max(1_000, max_bytes // 4)
         self._max_string = max_bytes + MARGIN
         self._chars = 4 * self._max_string
         self.redacted = 0
         self.truncated = False
+        self.texts: list[str] = []
 
     def visit(self, value: Any, depth: int) -> Any:
         kind = type(value)
-        if kind is str:
-            return value if len(value) < _SHORT else self._string(value)
-        if kind is int or kind is bool or value is None:
-            return value
         if kind is dict:
-            return self._mapping(value, depth)
+            return self._mapping(value.items(), len(value), depth)
+        if kind is str:
+            return self._string(value)
         if kind is list or kind is tuple:
             return self._sequence(value, len(value), depth)
+        if kind is bool or value is None:
+            return value
+        if kind is int:
+            if _LARGE < value < 2**64:
+                self.texts.append(str(value))
+            return value
         if kind is float:
             return value if math.isfinite(value) else str(value)
         return self._other(value, depth)
 
     def _string(self, value: str) -> str:
-        self._chars -= len(value)
-        if len(value) <= self._max_string and self._chars >= 0:
+        size = len(value)
+        if size < _SHORT:
+            self.texts.append(value)
             return value
-        room = max(0, min(self._max_string, self._chars + len(value)))
+        self._chars -= size
+        if size <= self._max_string and self._chars >= 0:
+            self.texts.append(value)
+            return value
+        room = max(0, min(self._max_string, self._chars + size))
         self._chars = max(0, self._chars)
-        return f"{self._cut(value, room)}…[cut, {len(value)} characters]"
+        return f"{self._cut(value, room)}…[cut, {size} characters]"
 
     def _cut(self, text: str, room: int) -> str:
         """The start of *text*, searched for secrets beyond its end, so that none is halved."""
@@ -228,40 +251,42 @@ class _Walk:
         self.redacted += found
         return text[: max(0, len(text) - MARGIN)]
 
-    def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
-        size = dict.__len__(value)
+    # The next two take frequent leaves themselves: a call for each would cost as much again.
+
+    def _mapping(self, items: Iterable[tuple[Any, Any]], size: int, depth: int) -> Any:
         if depth >= MAX_DEPTH:
             self.truncated = True
             return f"… {size} keys, deeper than {MAX_DEPTH}"
-        items: Iterable[tuple[Any, Any]] = dict.items(value)
         self._nodes -= size
-        if self._nodes < 0:
+        cut = self._nodes < 0
+        if cut:
             items = self._room(items, size)
-        redactor = self._redactor
-        known_keys = redactor.known_keys
+        known = self._known
+        texts = self.texts
         depth += 1
         out: dict[str, Any] = {}
         for key, item in items:
-            hidden = known_keys.get(key) if type(key) is str else None
-            if hidden is None:
-                if type(key) is not str:
-                    key = self._key(key, depth)
-                if len(key) > MAX_KEY_CHARS:
-                    key = self._cut(key, MAX_KEY_CHARS + MARGIN)[:MAX_KEY_CHARS] + "…"
-                hidden = redactor.hides(key)
+            hidden = known(key) if type(key) is str else None
             kind = type(item)
-            if hidden and item is not None and kind is not bool and item is not _EMPTY:
-                self.redacted += 1
-                out[key] = REPLACEMENT
-            elif kind is str:
-                out[key] = item if len(item) < _SHORT else self._string(item)
-            elif kind is int or kind is bool or item is None:
+            if hidden is not False:
+                if hidden is None:
+                    key, hidden = self._new_key(key, depth)
+                if hidden and item is not None and kind is not bool and item is not _EMPTY:
+                    self.redacted += 1
+                    out[key] = REPLACEMENT
+                    continue
+            if kind is str and len(item) < _SHORT:
+                texts.append(item)
+                out[key] = item
+            elif kind is bool or item is None or (kind is int and item < _LARGE):
                 out[key] = item
             elif kind is dict:
-                out[key] = self._mapping(item, depth)
+                out[key] = self._mapping(item.items(), len(item), depth)
+            elif kind is list:
+                out[key] = self._sequence(item, len(item), depth)
             else:
                 out[key] = self.visit(item, depth)
-        if self._nodes < 0:
+        if cut:
             out["…"] = f"{size} keys in all"
             self._nodes = 0
         return out
@@ -274,12 +299,18 @@ class _Walk:
         cut = self._nodes < 0
         if cut:
             value = self._room(value, size)
+        texts = self.texts
         depth += 1
-        visit = self.visit
-        out = [
-            self._mapping(item, depth) if type(item) is dict else visit(item, depth)
-            for item in value
-        ]
+        out: list[Any] = []
+        for item in value:
+            kind = type(item)
+            if kind is str and len(item) < _SHORT:
+                texts.append(item)
+            elif kind is dict:
+                item = self._mapping(item.items(), len(item), depth)
+            elif kind is not int or item >= _LARGE:
+                item = self.visit(item, depth)
+            out.append(item)
         if cut:
             out.append(f"… {size} items in all")
             self._nodes = 0
@@ -289,6 +320,15 @@ class _Walk:
         """As many of *items* as there is room for; what lies inside them finds none."""
         self.truncated = True
         return islice(items, max(0, self._nodes + size))
+
+    def _new_key(self, key: object, depth: int) -> tuple[str, bool]:
+        """The text of a key that is not known yet, and whether its value is hidden."""
+        if type(key) is not str:
+            key = self._key(key, depth)
+        if len(key) > MAX_KEY_CHARS:
+            key = self._cut(key, MAX_KEY_CHARS + MARGIN)[:MAX_KEY_CHARS] + "…"
+        self.texts.append(key)
+        return key, self._redactor.hides(key)
 
     def _key(self, key: object, depth: int) -> str:
         plain = _scalar(key)
@@ -305,12 +345,12 @@ class _Walk:
         kind = type(value)
         # Subclasses of built-ins, through the built-in's own methods.
         if issubclass(kind, dict):
-            return self._mapping(value, depth)
+            return self._mapping(dict.items(value), dict.__len__(value), depth)
         if issubclass(kind, tuple):
             fields = _named_fields(kind)
             if fields:
                 named = dict(zip(fields, tuple.__iter__(value), strict=False))
-                return self._mapping(named, depth)
+                return self._mapping(named.items(), len(named), depth)
         for base in (list, tuple, set, frozenset, deque):
             if issubclass(kind, base):
                 return self._sequence(base.__iter__(value), base.__len__(value), depth)
@@ -492,14 +532,6 @@ def _pandas(value: object) -> object:
     return None
 
 
-def _encoded(text: str) -> tuple[str, bytes]:
-    try:
-        return text, text.encode()
-    except UnicodeEncodeError:
-        data = text.encode("utf-8", "replace")
-        return data.decode(), data
-
-
 def _dumps(tree: Any) -> bytes:
     try:
         return orjson.dumps(tree)
@@ -522,18 +554,11 @@ def _map_leaves(tree: Any, change: Any) -> Any:
 def _redact_leaves(
     tree: Any, redactor: Redactor, patterns: Sequence[re.Pattern[str]]
 ) -> tuple[Any, int]:
-    # An anchor alone is seldom a secret: ask each pattern once about all leaves together.
-    leaves: list[str] = []
-    _map_leaves(tree, lambda leaf: leaves.append(str(_encodable(leaf))))
-    everything = "\n".join(leaves)
-    patterns = [pattern for pattern in patterns if pattern.search(everything)]
-    if not patterns:
-        return tree, 0
     found = 0
 
     def change(leaf: Any) -> Any:
         nonlocal found
-        if type(leaf) is not str and (type(leaf) is not int or leaf < 10**12):
+        if type(leaf) is not str and (type(leaf) is not int or leaf < _LARGE):
             return leaf
         text, count = redactor.redact(str(_encodable(leaf)), patterns)
         found += count

@@ -1,9 +1,10 @@
 """
 Which keys and which patterns are hidden, and how text is searched for them.
 
-A key hides its whole value; a pattern hides what it matches inside any text. Most payloads hold
-no secret, so the search has two steps: one regular expression looks for the short anchors that
-every default pattern contains, and only the patterns whose anchor is there are tried.
+A key hides its whole value; a pattern hides what it matches inside any text. Most text holds no
+secret, so the search has two steps: `suspects` looks for what every match of a default pattern
+must contain (a long run of token characters with a prefix in it, a word before `=` or `:`, a few
+digits in a row), by searches that cost next to nothing, and only the patterns left are tried.
 Leans on the standard library only; knows nothing of spans or payloads.
 """
 
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 REPLACEMENT: Final = "[REDACTED]"
 
@@ -52,22 +53,7 @@ _ASSIGNED = (
     r"|(?:shared[_-]?)?access[_-]?key(?:[_-]?id)?"
     r"|(?:auth|access|refresh|session|id|bearer|api)[_-]?token)"
 )
-_ASSIGNED_ANCHORS: Final = (
-    *("password", "passwd", "passphrase", "pwd", "secret", "authorization"),
-    *(
-        f"{what}{joint}{kind}"
-        for kind, whose in (
-            ("key", ("api", "account", "private", "secret", "access")),
-            ("token", ("auth", "access", "refresh", "session", "id", "bearer", "api")),
-        )
-        for what in whose
-        for joint in ("", "_", "-")
-    ),
-)
-# Such a word must stand before `=` or `:`. A bare quote before it ends a key of the JSON itself.
-_ANY_CASE: Final = ("bearer", "basic", "token=", "key=", "sig=", "signature=", "code=")
-_COLON_IN_TEXT: Final = re.compile(rb""":(?<!":)""")
-_ASSIGNS: Final = r"""(?=(?:[_-]?id)?(?:\\+["']|')?(?:\s|\\[nrt])*[=:])"""
+_ASSIGNED_ANCHORS: Final = ("passw", "passphrase", "pwd", "secret", "key", "token")
 # What follows: quoted, quoted inside a JSON string, or bare. The quotes stay.
 _VALUE = (
     r"""\\?["']?(?P<secret>(?!\[REDACTED\])(?:(?<=[^\\]")(?:[^"\\]|\\.)+"""
@@ -109,7 +95,7 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (
         r"(?s)-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
         r".*?(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)",
-        ("PRIVATE KEY",),
+        ("-----begin",),
     ),
     # the password of a URL, up to the last @ before the path
     (
@@ -142,12 +128,12 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 # length, so that timestamps in milliseconds (13) and nanoseconds (19) are none of them.
 _CARD: Final = (
     r"(?<![\w.+-])(?P<card>"
-    r"(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6(?:011|5\d\d|4[4-9]\d|2\d\d|7\d\d)|35\d\d|50\d\d)"
-    r"(?P<_s>[ -]?)\d{4}(?P=_s)\d{4}(?P=_s)\d{4}(?:(?P=_s)\d{3})?"
-    r"|3[47]\d\d(?P<_a>[ -]?)\d{6}(?P=_a)\d{5}"
-    r"|3(?:0[0-5]|[68]\d)\d(?P<_d>[ -]?)\d{6}(?P=_d)\d{4}"
-    r"|4\d{12}"
-    r")(?![\w-]|\.\d)"
+    r"(?:4[0-9]{3}|5[1-5][0-9][0-9]|2[2-7][0-9][0-9]|6(?:011|5[0-9][0-9]|4[4-9][0-9]|2[0-9][0-9]|7[0-9][0-9])|35[0-9][0-9]|50[0-9][0-9])"
+    r"(?P<_s>[ -]?)[0-9]{4}(?P=_s)[0-9]{4}(?P=_s)[0-9]{4}(?:(?P=_s)[0-9]{3})?"
+    r"|3[47][0-9][0-9](?P<_a>[ -]?)[0-9]{6}(?P=_a)[0-9]{5}"
+    r"|3(?:0[0-5]|[68][0-9])[0-9](?P<_d>[ -]?)[0-9]{6}(?P=_d)[0-9]{4}"
+    r"|4[0-9]{12}"
+    r")(?![\w-]|\.[0-9])"
 )
 
 DEFAULT_PATTERNS: Final[tuple[str, ...]] = (*(pattern for pattern, _ in _ANCHORED), _CARD)
@@ -157,56 +143,56 @@ Regular expressions. A group named `secret` is what is hidden, else the whole ma
 """
 
 _ANCHORS: Final = dict(_ANCHORED)
+
+# Provider keys stand in runs of characters without a space, and prose has few long ones.
+_SHORTEST_RUN: Final = 13
+_RUN: Final = b"a" * _SHORTEST_RUN
+_MAX_RUNS: Final = 32
+_IN_RUN: Final = frozenset(f"{chr(c)}" for c in range(128) if chr(c).isalnum()) | set("_-./+~=")
+_RUNS: Final = bytes(ord("a") if chr(i) in _IN_RUN else ord(" ") for i in range(256))
 _DIGIT_RUN: Final = b"0" * 13
-_DIGITS: Final = bytes(ord("0") if chr(i).isdigit() and i < 128 else ord(".") for i in range(256))
+_SPACED_DIGITS: Final = b"0000 0000"
+_DIGITS: Final = bytes(48 if chr(i) in "0123456789" else i if i == 32 else 46 for i in range(256))
+
+# Words are searched in lower case. For some it is known what must stand around them.
+_WORDS: Final[tuple[bytes, ...]] = (b"basic", b"-----begin")
+_BEARER: Final = b"bearer"  # and the token is a long run
+_QUERY: Final[tuple[bytes, ...]] = (b"token=", b"key=", b"sig=", b"signature=", b"code=")
+_ASSIGNS: Final = r"(?:[_-]?id)?[^=:\w]*[=:]"
 
 
-# How often a character stands in prose and JSON, roughly, per thousand; capitals are rare.
-# Punctuation counts as rarest, because most keys have it: fewer searches for more anchors.
-_FREQUENT: Final = dict(
-    zip(
-        "etaoinsrhldcumfpgwybvkxjqz _-:/=.",
-        (
-            *(90, 65, 60, 55, 50, 50, 50, 45, 40, 30, 30, 25, 22, 22, 16, 16, 15, 14, 14, 11),
-            *(8, 6, 2, 2, 1, 1, 120, 1, 1, 25, 1, 1, 1),
-        ),
-        strict=True,
-    )
-)
+def _behind(word: str, *before: str) -> str:
+    """*word* right behind one of *before*, joined as names are."""
+    ends = (f"(?<={first}{joint}{word})" for first in before for joint in ("", "_", "-"))
+    return f"{word}(?:{'|'.join(ends)})"
 
 
-class _Search:
-    """
-    Finds which of *anchors* stand in a text.
+_AROUND: Final = {
+    b"passw": f"passw(?:or)?d{_ASSIGNS}",
+    b"passphrase": f"passphrase{_ASSIGNS}",
+    b"pwd": f"pwd{_ASSIGNS}",
+    b"secret": f"secret{_ASSIGNS}",
+    b"authorization": f"authorization{_ASSIGNS}",
+    b"key": _behind("key", "api", "account", "private", "secret", "access") + _ASSIGNS,
+    b"token": _behind("token", "auth", "access", "refresh", "session", "id", "bearer", "api")
+    + _ASSIGNS,
+    b"://": r"""://[^\s:/?#@"'<>\\]*:[^\s/"'<>\\]*@""",
+}
 
-    A search is as fast as the first character of its expression is rare, so each anchor is looked
-    for from its rarest character, with what stands around it as look-behind and look-ahead; one
-    expression for each such character, and none where the text lacks it.
-    """
 
-    __slots__ = ("_by_pivot",)
-
-    def __init__(self, anchors: Iterable[str], follows: str = "") -> None:
-        by_pivot: dict[str, list[str]] = {}
-        for anchor in anchors:
-            by_pivot.setdefault(min(anchor, key=lambda c: _FREQUENT.get(c, 2)), []).append(anchor)
-        self._by_pivot: list[tuple[bytes, Any, Any, list[str]]] = []
-        for pivot, words in by_pivot.items():
-            around = (word.split(pivot, 1) for word in words)
-            branches = (
-                f"(?<={re.escape(before + pivot)})(?={re.escape(after)}{follows})()"
-                for before, after in around
-            )
-            expression = f"{re.escape(pivot)}(?:{'|'.join(branches)})".encode()
-            compiled = re.compile(expression)
-            self._by_pivot.append((pivot.encode(), compiled.search, compiled.finditer, words))
-
-    def __call__(self, data: bytes) -> list[str]:
-        found: list[str] = []
-        for pivot, search, finditer, words in self._by_pivot:
-            if pivot in data and search(data):
-                found.extend(words[(match.lastindex or 1) - 1] for match in finditer(data))
-        return found
+def _long_runs(data: bytes, runs: bytes) -> bytes:
+    """The long runs of *data*; all of it if there are many. *runs* is its translation."""
+    found: list[bytes] = []
+    start = runs.find(_RUN)
+    while start >= 0:
+        if len(found) == _MAX_RUNS:
+            return data
+        end = runs.find(b" ", start + _SHORTEST_RUN)
+        if end < 0:
+            end = len(data)
+        found.append(data[start:end])
+        start = runs.find(_RUN, end)
+    return b" ".join(found)
 
 
 def _luhn(number: str) -> bool:
@@ -242,9 +228,10 @@ class Redactor:
         self._keys = frozenset("".join(_words(key)) for key in keys) - {""}
         self._long_keys = tuple(key for key in self._keys if len(key) > 4)
         self.known_keys: dict[str, bool] = {}  # what `hides` said, for those who look first
-        self._always: list[re.Pattern[str]] = []
-        self._anchored: list[re.Pattern[str]] = []
-        by_anchor: dict[str, list[int]] = {}
+        self.custom: list[re.Pattern[str]] = []
+        """Patterns that are not ours: nothing is known of them, so they are always tried."""
+        self._patterns: list[re.Pattern[str]] = []
+        self._by_anchor: dict[bytes, list[int]] = {}
         self._card: re.Pattern[str] | None = None
         for pattern in patterns:
             compiled = re.compile(pattern)
@@ -252,22 +239,27 @@ class Redactor:
                 self._card = compiled
             elif pattern in _ANCHORS:
                 for anchor in _ANCHORS[pattern]:
-                    by_anchor.setdefault(anchor, []).append(len(self._anchored))
-                self._anchored.append(compiled)
+                    self._by_anchor.setdefault(anchor.encode(), []).append(len(self._patterns))
+                self._patterns.append(compiled)
             else:
-                self._always.append(compiled)
-        self._by_anchor = by_anchor
-        assigned = [a for a in by_anchor if a in _ASSIGNED_ANCHORS]
-        self._exact = _Search(a for a in by_anchor if a not in assigned and a not in _ANY_CASE)
-        self._folded = _Search(a for a in by_anchor if a in _ANY_CASE)
-        self._assigned = _Search(assigned, _ASSIGNS)
+                self.custom.append(compiled)
+        has = self._by_anchor.__contains__
+        self._words = tuple(filter(has, _WORDS))
+        self._query = tuple(filter(has, _QUERY))
+        self._bearer = tuple(filter(has, (_BEARER,)))
+        self._around = [(w, re.compile(_AROUND[w].encode()).search) for w in filter(has, _AROUND)]
+        known = {*_WORDS, *_QUERY, *_AROUND, _BEARER}
+        prefixes = b"|".join(re.escape(a) for a in self._by_anchor if a not in known) or b"(?!)"
+        self._has_prefix = re.compile(prefixes).search
+        self._prefixes = re.compile(b"(?=(%s))" % prefixes).findall  # they may overlap
 
     def hides(self, key: str) -> bool:
         """Whether the value of *key* is hidden."""
         known = self.known_keys.get(key)
         if known is None:
             known = self._decide(key)
-            if len(self.known_keys) < 4096 and len(key) < 256:
+            # A key that is itself a secret stays unknown, so that it is searched each time.
+            if len(self.known_keys) < 4096 and len(key) < 256 and not self.redact(key)[1]:
                 self.known_keys[key] = known
         return known
 
@@ -286,24 +278,46 @@ class Redactor:
             word.startswith(("password", "passwd")) for word in words
         )
 
-    def suspects(self, data: bytes) -> list[re.Pattern[str]]:
-        """The patterns that may match the UTF-8 text *data*; empty for nearly all text."""
-        found = self._always
+    def suspects(self, text: str) -> list[re.Pattern[str]]:
+        """The default patterns that may match in *text*; none for nearly all text."""
+        data = text.encode("utf-8", "replace")
         lower = data.lower()
-        anchors = [*self._exact(data), *self._folded(lower)]
-        if b"=" in data or b'\\":' in data or _COLON_IN_TEXT.search(data):
-            anchors += self._assigned(lower)
+        anchors: list[bytes] = []
+        for word in self._words:
+            if word in lower:
+                anchors.append(word)  # noqa: PERF401 - there are two; a comprehension costs more
+        if b":" in data or b"=" in data:
+            anchors += [word for word, around in self._around if word in lower and around(lower)]
+            anchors += [word for word in self._query if word in lower]
+        runs = data.translate(_RUNS)
+        digits = b""
+        if _RUN in runs:
+            digits = in_runs = _long_runs(data, runs)
+            if self._has_prefix(in_runs):
+                anchors += self._prefixes(in_runs)
+            if _BEARER in lower:
+                anchors += self._bearer
+        found: list[re.Pattern[str]] = []
         if anchors:
             which = {index for anchor in anchors for index in self._by_anchor[anchor]}
-            found = [*found, *(self._anchored[index] for index in sorted(which))]
-        if self._card is not None and _DIGIT_RUN in data.translate(_DIGITS, b" -"):
-            found = [*found, self._card]
+            found = [self._patterns[index] for index in sorted(which)]
+        if self._card is not None:
+            if _SPACED_DIGITS in data.translate(_DIGITS):
+                digits = data
+            if digits and _DIGIT_RUN in digits.translate(_DIGITS, b" -"):
+                found.append(self._card)
         return found
 
     def redact(
         self, text: str, patterns: Sequence[re.Pattern[str]] | None = None
     ) -> tuple[str, int]:
         """*text* without its secrets, and how many there were."""
+        if patterns is None:
+            patterns = self.suspects(text)
+            if self.custom:
+                patterns += self.custom
+        if not patterns:
+            return text, 0
         count = 0
 
         def hide(match: re.Match[str]) -> str:
@@ -321,8 +335,6 @@ class Redactor:
             offset = match.start()
             return match[0][: start - offset] + REPLACEMENT + match[0][end - offset :]
 
-        if patterns is None:
-            patterns = self.suspects(text.encode("utf-8", "replace"))
         for pattern in patterns:
             text = pattern.sub(hide, text)
         return text, count

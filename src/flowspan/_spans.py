@@ -31,7 +31,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from flowspan import _guard, semconv
 from flowspan._component import Component, Edge
-from flowspan._payload import MAX_NAME_CHARS, Payload, Payloads, Plain, clean, label
+from flowspan._payload import MAX_NAME_CHARS, Payload, Payloads, clean, label
 from flowspan._redaction import Redactor
 from flowspan.config import Config
 from flowspan.context import (
@@ -173,19 +173,17 @@ class Spans:
             ROOT_TRACE_ID.reset(token)
         run._recording = span.is_recording()
         if run._recording:
-            late: dict[str, Any] = {}
-            if inputs is not None:
-                payload = self.payloads.freeze(inputs)
-                run._payload(late, _INPUT, payload, self.capture_inputs)
-                if self.capture_inputs and type(inputs) is str:
-                    late[semconv.GEN_AI_INPUT_MESSAGES] = self._message("user", inputs)
-            if metadata and self.capture_content:
-                frozen = self.payloads.freeze(metadata)
-                late[semconv.METADATA] = run._noted(semconv.METADATA, frozen).text
-            if late:
-                span.set_attributes(late)
+            with _INPUTS:
+                if inputs is not None:
+                    run._record(_INPUT, self.payloads.freeze(inputs), self.capture_inputs)
+                    if self.capture_inputs and type(inputs) is str:
+                        message = self.payloads.message("user", inputs)
+                        span.set_attribute(semconv.GEN_AI_INPUT_MESSAGES, message)
+                if metadata and self.capture_content:
+                    frozen = self.payloads.freeze(metadata)
+                    span.set_attribute(semconv.METADATA, run._noted(semconv.METADATA, frozen).text)
         if outer is not None:
-            outer._nested.append(run)  # type: ignore[attr-defined]
+            outer._nested_started(run)  # type: ignore[attr-defined]
         with _lock:
             _open_runs.add(run)
         if owned:
@@ -257,12 +255,11 @@ class Spans:
         )
         component._recording = span.is_recording()
         if component._recording and inputs is not None:
-            late: dict[str, Any] = {}
-            payload = self.payloads.freeze(inputs)
-            component._payload(late, _INPUT, payload, self.capture_inputs)
-            if self.capture_inputs and info.type == "tool":
-                late[semconv.GEN_AI_TOOL_CALL_ARGUMENTS] = payload.text
-            span.set_attributes(late)
+            with _INPUTS:
+                payload = self.payloads.freeze(inputs)
+                component._record(_INPUT, payload, self.capture_inputs)
+                if self.capture_inputs and info.type == "tool":
+                    span.set_attribute(semconv.GEN_AI_TOOL_CALL_ARGUMENTS, payload.text)
         if isinstance(run, Run):
             run._started(component)
         else:
@@ -293,11 +290,6 @@ class Spans:
         if earlier is None or earlier.span_id != span_context.span_id:
             links.append(Link(span_context, {semconv.LINK_TYPE: semconv.LINK_ORIGIN}))
         return trace.set_span_in_context(trace.INVALID_SPAN, current), links, True
-
-    def _message(self, role: str, text: str) -> str:
-        content = self.payloads.text(text).text
-        message = {"role": role, "parts": [{"type": "text", "content": content}]}
-        return self.payloads.json(Plain([message], False, 0)).text
 
 
 _INPUT: Final = (semconv.INPUT_VALUE, semconv.INPUT_MIME_TYPE, semconv.INPUT_BYTES)
@@ -357,38 +349,39 @@ class _Recorded:
     _spans: Spans
     _recording: bool
     _error_of_child: BaseException | None
-    _cut: list[str]
-    _hidden: dict[str, int]
+    _cut: tuple[str, ...]
+    _hidden: dict[str, int] | None
     span: Span
     ended: bool
 
     def __init__(self) -> None:
         self.ended = False
         self._recording = False
-        self._cut = []
-        self._hidden = {}
+        self._cut = ()
+        self._hidden = None
         self._error_of_child = None
 
     def _noted(self, attribute: str, payload: Payload) -> Payload:
         """*payload*, after taking down that it was cut or lacks secrets."""
         if payload.truncated and attribute not in self._cut:
-            self._cut.append(attribute)
+            self._cut = (*self._cut, attribute)
         if payload.redacted:
             # Several logs add up; a value that is set again counts as it is now.
-            before = self._hidden.get(attribute, 0) if attribute == semconv.LOG_MESSAGE else 0
-            self._hidden[attribute] = before + payload.redacted
+            hidden = self._hidden = self._hidden or {}
+            before = hidden.get(attribute, 0) if attribute == semconv.LOG_MESSAGE else 0
+            hidden[attribute] = before + payload.redacted
         return payload
 
-    def _payload(
-        self, into: dict[str, Any], names: tuple[str, str, str], payload: Payload, capture: bool
-    ) -> None:
-        """Put *payload* under *names*: its text and mime type, or only its size."""
+    def _record(self, names: tuple[str, str, str], payload: Payload, capture: bool) -> None:
+        """Put *payload* on the span under *names*: its text and mime type, or only its size."""
+        span = self.span
         if not capture:
-            into[names[2]] = len(payload.text.encode())
+            span.set_attribute(names[2], len(payload.text.encode()))
             return
-        self._noted(names[0], payload)
-        into[names[0]] = payload.text
-        into[names[1]] = payload.mime_type
+        if payload.truncated or payload.redacted:
+            self._noted(names[0], payload)
+        span.set_attribute(names[0], payload.text)
+        span.set_attribute(names[1], payload.mime_type)
 
     def _fail(self, error: BaseException, *, event: bool) -> None:
         """Status ERROR with *error*; the `exception` event only where it was raised."""
@@ -412,11 +405,12 @@ class _Recorded:
         span.set_attribute(semconv.ERROR_TYPE, kind)
         span.set_status(StatusCode.ERROR, message or None)
 
-    def _marks(self, into: dict[str, Any]) -> None:
+    def _marks(self) -> None:
+        """What was cut and how much was hidden, last of all."""
         if self._cut:
-            into[semconv.TRUNCATED] = self._cut
+            self.span.set_attribute(semconv.TRUNCATED, self._cut)
         if self._hidden:
-            into[semconv.REDACTED] = sum(self._hidden.values())
+            self.span.set_attribute(semconv.REDACTED, sum(self._hidden.values()))
 
     def _end_once(self) -> bool:
         """True for the one caller who may end the span."""
@@ -466,14 +460,11 @@ class Run(_Recorded, TraceContext):
     def set_outputs(self, outputs: object) -> None:
         with _RUN_OUTPUTS:
             if self._recording and not self.ended:
-                late: dict[str, Any] = {}
                 capture = self._spans.capture_outputs
-                self._payload(late, _OUTPUT, self._spans.payloads.freeze(outputs), capture)
+                self._record(_OUTPUT, self._spans.payloads.freeze(outputs), capture)
                 if capture and type(outputs) is str:
-                    late[semconv.GEN_AI_OUTPUT_MESSAGES] = self._spans._message(
-                        "assistant", outputs
-                    )
-                self.span.set_attributes(late)
+                    message = self._spans.payloads.message("assistant", outputs)
+                    self.span.set_attribute(semconv.GEN_AI_OUTPUT_MESSAGES, message)
 
     def set_paused(self) -> None:
         self._paused = True
@@ -495,27 +486,12 @@ class Run(_Recorded, TraceContext):
         if not self._end_once():
             return False
         self._disown()
-        if self._recording:
-            if error is not None and status is None:
-                status = outcome_of(error)
-            if status is None:
-                status = semconv.STATUS_PAUSED if self._paused else semconv.STATUS_OK
-            late: dict[str, Any] = {semconv.RUN_STATUS: status}
-            if self._usage is not None:
-                late[semconv.USAGE_INPUT_TOKENS] = self._usage[0]
-                late[semconv.USAGE_OUTPUT_TOKENS] = self._usage[1]
-                late[semconv.USAGE_TOTAL_TOKENS] = sum(self._usage)
-            if status == semconv.STATUS_ERROR and error is not None:
-                # The component that raised it shows it; here it is shown if none did.
-                self._fail(error, event=not _stems_from(error, self._error_of_child))
-            elif status == semconv.STATUS_ERROR:
-                self.span.set_status(StatusCode.ERROR)
-            elif status == semconv.STATUS_CANCELLED:
-                self.span.add_event(semconv.CANCELLED)
-            self._marks(late)
-            self.span.set_attributes(late)
-        self._error_of_child = None
-        self.span.end(end_time)
+        try:
+            if self._recording:
+                self._conclude(error, status)
+        finally:
+            self.span.end(end_time)
+            self._error_of_child = None
         self._forget_if_over()
         outer = self.outer
         if isinstance(outer, ComponentSpan):
@@ -527,6 +503,27 @@ class Run(_Recorded, TraceContext):
                 if len(_recent) > _MAX_RECENT:
                     _recent.popitem(last=False)
         return True
+
+    def _conclude(self, error: BaseException | None, status: str | None) -> None:
+        """Everything that is known of the run only when it is over."""
+        span = self.span
+        if error is not None and status is None:
+            status = outcome_of(error)
+        if status is None:
+            status = semconv.STATUS_PAUSED if self._paused else semconv.STATUS_OK
+        span.set_attribute(semconv.RUN_STATUS, status)
+        if self._usage is not None:
+            span.set_attribute(semconv.USAGE_INPUT_TOKENS, self._usage[0])
+            span.set_attribute(semconv.USAGE_OUTPUT_TOKENS, self._usage[1])
+            span.set_attribute(semconv.USAGE_TOTAL_TOKENS, sum(self._usage))
+        if status == semconv.STATUS_CANCELLED:
+            span.add_event(semconv.CANCELLED)
+        elif status == semconv.STATUS_ERROR:
+            span.set_status(StatusCode.ERROR)
+            if error is not None:
+                # The component that raised it shows it; here it is shown if none did.
+                self._fail(error, event=not _stems_from(error, self._error_of_child))
+        self._marks()
 
     def end_unended(self, fallback: str = semconv.STATUS_ABANDONED) -> bool:
         """End a run that nobody ended, with what its components and its task say of it."""
@@ -645,47 +642,53 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         _Recorded.__init__(self)
         self.attachment = None
         self._logs = 0
-        self._nested: list[Run] = []
-        self._outputs: Plain | None = None
+        self._nested: tuple[Run, ...] = ()
+        self._outputs: Payload | None = None
 
     # ---- what users call
 
     def add_log(self, message: object, *, name: str = "log", type: str = "text") -> None:
         with _ADD_LOG:
-            if not self._recording:
-                return
-            self._logs += 1
-            if self.ended or self._logs > self._spans.max_logs:
-                if self.ended:
-                    _guard.report(
-                        "log on an ended component", "it is lost; log before the component ends"
-                    )
-                return
-            attributes: dict[str, Any] = {
-                semconv.LOG_NAME: label(name) or "log",
-                semconv.LOG_TYPE: label(type) or "text",
-            }
-            if self._spans.capture_content:
-                payload = self._spans.payloads.freeze(message)
-                attributes[semconv.LOG_MESSAGE] = self._noted(semconv.LOG_MESSAGE, payload).text
-            self.span.add_event(semconv.LOG, attributes)
+            self.log(message, name, type)
+
+    def log(self, message: object, name: object, type: object) -> None:
+        """`add_log` for callers that guard their own edge."""
+        if not self._recording:
+            return
+        if self.ended:
+            _guard.report("log on an ended component", "it is lost; log before the component ends")
+            return
+        self._logs += 1
+        spans = self._spans
+        if self._logs > spans.max_logs:
+            return
+        attributes: dict[str, Any] = {
+            semconv.LOG_NAME: label(name) or "log",
+            semconv.LOG_TYPE: label(type) or "text",
+        }
+        if spans.capture_content:
+            payload = spans.payloads.freeze(message)
+            if payload.truncated or payload.redacted:
+                self._noted(semconv.LOG_MESSAGE, payload)
+            attributes[semconv.LOG_MESSAGE] = payload.text
+        self.span.add_event(semconv.LOG, attributes)
 
     def set_outputs(self, outputs: object) -> None:
         with _COMPONENT_OUTPUTS:
-            if not self._recording:
-                return
-            if self.ended:
-                _guard.report(
-                    "outputs for an ended component",
-                    "they are lost; call set_outputs before the component ends",
-                )
-                return
-            late: dict[str, Any] = {}
-            payload = self._with_earlier(outputs)
-            self._payload(late, _OUTPUT, payload, self._spans.capture_outputs)
-            if self._spans.capture_outputs and self.type == "tool":
-                late[semconv.GEN_AI_TOOL_CALL_RESULT] = payload.text
-            self.span.set_attributes(late)
+            self.outputs(outputs)
+
+    def outputs(self, outputs: object) -> None:
+        """`set_outputs` for callers that guard their own edge. They reach the span at its end."""
+        if not self._recording:
+            return
+        if self.ended:
+            _guard.report(
+                "outputs for an ended component",
+                "they are lost; call set_outputs before the component ends",
+            )
+            return
+        # A mapping is merged into the mapping given before, as Langflow's service does.
+        self._outputs = self._spans.payloads.freeze(outputs, self._outputs)
 
     def set_usage(
         self,
@@ -723,57 +726,53 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         if not self._end_once():
             return False
         outcome = None if error is None else outcome_of(error)
-        for run in tuple(self._nested):  # it is closed for them
-            run.end_unended(outcome or status or semconv.STATUS_OK)
-        if self._recording:
-            late: dict[str, Any] = {}
-            if outcome == semconv.STATUS_ERROR and error is not None:
-                self._fail(error, event=error is not self._error_of_child)
-            elif outcome == semconv.STATUS_CANCELLED or status is not None:
-                late[semconv.COMPONENT_STATUS] = status or outcome
-                if status is None:
-                    self.span.add_event(semconv.CANCELLED)
-            dropped = self._logs - self._spans.max_logs
-            if dropped > 0:
-                late[semconv.LOGS_DROPPED] = dropped
-            self._marks(late)
-            if late:
-                self.span.set_attributes(late)
-        self._error_of_child = None
-        if outcome == semconv.STATUS_ERROR and isinstance(self.outer, ComponentSpan):
-            self.outer._error_of_child = error
-        self.span.end()
-        run_of = self.run
-        if isinstance(run_of, Run):
-            if outcome == semconv.STATUS_ERROR:
-                run_of._error_of_child = error
-            run_of._ended(self, outcome)
-        else:
-            with _lock:
-                _lone_components.discard(self)
-        self._outputs = None
+        try:
+            for run in self._nested:  # it is closed for them
+                run.end_unended(outcome or status or semconv.STATUS_OK)
+            if self._recording:
+                self._conclude(error, outcome, status)
+        finally:
+            self.span.end()
+            self._error_of_child = self._outputs = None
+            run_of = self.run
+            if isinstance(run_of, Run):
+                if outcome == semconv.STATUS_ERROR:
+                    run_of._error_of_child = error
+                run_of._ended(self, outcome)
+            else:
+                with _lock:
+                    _lone_components.discard(self)
         return True
+
+    def _conclude(
+        self, error: BaseException | None, outcome: str | None, status: str | None
+    ) -> None:
+        """Everything that is known of the component only when it is over."""
+        span = self.span
+        if self._outputs is not None:
+            capture = self._spans.capture_outputs
+            self._record(_OUTPUT, self._outputs, capture)
+            if capture and self.type == "tool":
+                span.set_attribute(semconv.GEN_AI_TOOL_CALL_RESULT, self._outputs.text)
+        if outcome == semconv.STATUS_ERROR and error is not None:
+            self._fail(error, event=error is not self._error_of_child)
+            if isinstance(self.outer, ComponentSpan):
+                self.outer._error_of_child = error
+        elif outcome == semconv.STATUS_CANCELLED or status is not None:
+            span.set_attribute(semconv.COMPONENT_STATUS, status or outcome or "")
+            if status is None:
+                span.add_event(semconv.CANCELLED)
+        if self._logs > self._spans.max_logs:
+            span.set_attribute(semconv.LOGS_DROPPED, self._logs - self._spans.max_logs)
+        self._marks()
+
+    def _nested_started(self, run: Run) -> None:
+        with _lock:
+            self._nested = (*self._nested, run)
 
     def _nested_ended(self, run: Run) -> None:
         with _lock:
-            if run in self._nested:
-                self._nested.remove(run)
-
-    def _with_earlier(self, outputs: object) -> Payload:
-        """*outputs*, merged into a mapping given before, as Langflow's service does."""
-        payloads = self._spans.payloads
-        if not isinstance(outputs, dict):
-            self._outputs = None
-            return payloads.freeze(outputs)
-        plain, earlier = payloads.plain(outputs), self._outputs
-        if earlier is not None and type(earlier.tree) is dict and type(plain.tree) is dict:
-            plain = Plain(
-                {**earlier.tree, **plain.tree},
-                plain.truncated or earlier.truncated,
-                max(plain.redacted, earlier.redacted),
-            )
-        self._outputs = plain
-        return payloads.json(plain)
+            self._nested = tuple(other for other in self._nested if other is not run)
 
 
 _GROUP: Final[Any] = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
@@ -900,6 +899,7 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
+_INPUTS: Final = _guard.guard("record inputs")
 _ADD_LOG: Final = _guard.guard("record a log")
 _COMPONENT_OUTPUTS: Final = _guard.guard("record a component's outputs")
 _RUN_OUTPUTS: Final = _guard.guard("record a run's outputs")

@@ -126,7 +126,7 @@ class TracingService:
         *log*: Langflow's ``Log``, a mapping with ``name``, ``message`` and ``type``, or any value.
         """
         with _LOG:
-            component = current_component()
+            component: Any = current_component()
             if component is None:
                 _guard.report(
                     "add_log outside a component", "it is lost; call it inside trace_component"
@@ -134,13 +134,9 @@ class TracingService:
                 return
             fields: Any = log if type(log) is dict else getattr(log, "__dict__", None)
             if type(fields) is dict and "message" in fields:
-                component.add_log(
-                    fields["message"],
-                    name=fields.get("name") or "log",
-                    type=fields.get("type") or "text",
-                )
+                component.log(fields["message"], fields.get("name"), fields.get("type"))
             else:
-                component.add_log(log)
+                component.log(log, None, None)
 
     def set_outputs(
         self,
@@ -155,7 +151,7 @@ class TracingService:
         another component. *output_metadata* is accepted and not recorded.
         """
         with _OUTPUTS:
-            component = current_component()
+            component: Any = current_component()
             if component is None:
                 _guard.report(
                     "set_outputs outside a component", "they are lost; call it in trace_component"
@@ -170,7 +166,7 @@ class TracingService:
                     "they are not recorded; call it in the trace_component of the same trace_name",
                 )
             elif outputs is not None:
-                component.set_outputs(outputs)
+                component.outputs(outputs)
 
     async def end_tracers(
         self, outputs: Mapping[str, Any] | None, error: BaseException | None = None
@@ -273,7 +269,8 @@ class _Scope(Generic[Y]):
             _close(self._opened, error)
 
     async def __aenter__(self) -> Y:
-        return self.__enter__()
+        opened = self._opened = self._open()
+        return opened if self._given is None else self._given
 
     async def __aexit__(
         self,
