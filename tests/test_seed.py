@@ -69,9 +69,14 @@ async def test_a_run_that_pauses_keeps_its_components(service, spans, failures):
 
 
 async def test_five_hundred_runs_at_once(service, spans, failures):
-    """Eight components each, in tasks made by tasks and in threads, some failing or cancelled."""
+    """
+    Eleven components each: in tasks made by tasks, in threads, nested, failing, timed out, called
+    off, in a generator that nobody reads on, and one that outlives its run.
+    """
     executor = ThreadPoolExecutor(8)
     loop = asyncio.get_running_loop()
+    all_over = asyncio.Event()
+    outliving: list[asyncio.Task[None]] = []
 
     async def flow(number: int) -> None:
         run = f"run{number}"
@@ -88,10 +93,25 @@ async def test_five_hundred_runs_at_once(service, spans, failures):
             async with service.trace_component(component, "F", {}):
                 raise ValueError(run)
 
-        async def hanging() -> None:
-            component = flowspan.Component(f"{run}-H", "H")
-            async with service.trace_component(component, "H", {}):
+        async def hanging(name: str) -> None:
+            component = flowspan.Component(f"{run}-{name}", name)
+            async with service.trace_component(component, name, {}):
                 await asyncio.Event().wait()
+
+        async def abandoned() -> None:
+            @flowspan.component("G", id=f"{run}-G")
+            async def items() -> Any:
+                yield 1
+                yield 2
+
+            await anext(items())
+
+        async def late() -> None:
+            component = flowspan.Component(f"{run}-L", "L")
+            async with service.trace_component(component, "L", {"of": f"{run}-L"}):
+                await all_over.wait()
+                service.add_log("L", f"{run}-L")
+                service.set_outputs("L", {"from": f"{run}-L"})
 
         def in_thread(name: str) -> None:
             asyncio.run(build(service, run, name, pause))
@@ -109,33 +129,42 @@ async def test_five_hundred_runs_at_once(service, spans, failures):
             asyncio.to_thread(in_thread, "T"),
             loop.run_in_executor(executor, propagation.carry(in_thread), "E"),
             nested(),
+            abandoned(),
         )
+        called_off = asyncio.create_task(hanging("X"))
+        await asyncio.sleep(0)
+        called_off.cancel()
+        outliving.append(asyncio.create_task(late()))
         with pytest.raises(ValueError, match=run):
             await failing()
         with pytest.raises((TimeoutError, asyncio.TimeoutError)):
-            await asyncio.wait_for(hanging(), 0.001)
+            await asyncio.wait_for(hanging("H"), 0.001)
         await asyncio.create_task(service.end_tracers({}, ValueError(run)))
 
     await asyncio.gather(*(asyncio.create_task(flow(number)) for number in range(500)))
+    all_over.set()
+    await asyncio.gather(*outliving)
     executor.shutdown()
+    while len(spans.all()) < 500 * 14:  # the loop closes abandoned generators
+        await asyncio.sleep(0)
 
     by_root = {next(iter(tree)): tree for tree in spans.trees()}
     assert len(by_root) == 500
     for number in range(500):
         tree = by_root[f"run{number}"][f"run{number}"]
         assert tree.pop("N") == {f"sub{number}": {"S": {}}}
-        assert tree == {name: {} for name in "ABCTEFH"}
+        assert tree == {name: {} for name in "ABCTEFHXGL"}
     for span in spans.all():
         name, attributes = span.name, span.attributes
         run = attributes[semconv.RUN_ID]
-        if name in "ABCTES":
+        if name in "ABCTESL":
             component_id = f"{run}-{name}"
             assert json.loads(attributes[semconv.OUTPUT_VALUE]) == {"from": component_id}
             assert [e.attributes[semconv.LOG_MESSAGE] for e in span.events] == [component_id]
         elif name == "F":
             assert attributes[semconv.ERROR_TYPE] == "ValueError"
             assert span.status.description == run
-        elif name == "H":
+        elif name in "HXG":
             assert attributes[semconv.COMPONENT_STATUS] == "cancelled"
             assert not span.status.status_code.value
         elif name.startswith("run"):
