@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import flowspan
 from flowspan import _guard, _spans, pipeline
 from flowspan.context import COMPONENT, RUN
+from processes import Sink
 
 pytest_plugins = ["backends.plugin"]
 
@@ -126,3 +127,10 @@ def nothing_left_open() -> Iterator[None]:
     assert RUN.get() is None
     assert COMPONENT.get() is None
     assert not trace.get_current_span(otel_context.get_current()).get_span_context().is_valid
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.close()

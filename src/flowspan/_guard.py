@@ -9,6 +9,7 @@ replaced, so that tests make a failure raise. Never used around the application'
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -65,6 +66,16 @@ def reset() -> None:
     """Forget all counts, so that each kind is said again."""
     with _lock:
         _counts.clear()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+    _counts.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class guard:

@@ -78,7 +78,6 @@ class Pipeline:
         self._lock = threading.Lock()
         self._seen: TracerProvider | None = None
         self._tracer: Tracer = NoOpTracer()
-        self._pid = os.getpid()
 
     # ---- the provider rule
 
@@ -189,7 +188,7 @@ class Pipeline:
         return Stats(counter.ended, counter.exported, counter.failed, _guard.counts())
 
     def _at_exit(self) -> None:
-        if os.getpid() != self._pid or self._closed:
+        if self._closed:
             return
         with _END_ALL:
             end_all_open()
@@ -247,7 +246,14 @@ def configure(
                 "configure() was called before with other arguments: "
                 "expected the same, or shutdown() of that pipeline first"
             )
-        pipeline = Pipeline(config or Config.from_env(), tracer_provider)
+        config = config or Config.from_env()
+        opened = before is not None and not before._closed and tracer_provider is None
+        if opened and before is not None and config == before.config:
+            before.explicit = True  # the first run had opened the very same
+            before._own_failed = False
+            before.tracer()
+            return before
+        pipeline = Pipeline(config, tracer_provider)
         pipeline.start()
         _pipeline = pipeline
     if before is not None and not before._closed:
@@ -269,6 +275,18 @@ def current_pipeline() -> Pipeline:
             pipeline = _pipeline
     return pipeline
 
+
+def _after_fork_in_child() -> None:
+    """Another thread of the parent may have held a lock; the counts are the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    if _pipeline is not None:
+        _pipeline._lock = threading.Lock()
+        _pipeline._counter.__init__()  # type: ignore[misc]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 _END_ALL = _guard.guard("end what was open at shutdown")
 _OPEN = _guard.guard("open the pipeline", "nothing is exported; check the configuration")
