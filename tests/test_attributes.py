@@ -281,6 +281,20 @@ def test_what_was_cut_and_hidden_is_marked(configured):
     assert len(attributes["input.value"].encode()) <= 256
 
 
+@pytest.mark.parametrize("limit", ["max_attribute_length", "max_span_attribute_length"])
+def test_the_sdks_length_limit_cuts_no_json_in_the_middle(limit: str, configured):
+    """Payloads are cut to it before the SDK would, valid and marked."""
+    spans = configured(limits=LimitsConfig(**{limit: 100}))
+
+    with flowspan.run("flow", inputs={"text": ["word"] * 100}):
+        pass
+
+    attributes = spans.named("flow").attributes
+    assert len(attributes["input.value"]) <= 100
+    assert "…" in json.dumps(json.loads(attributes["input.value"]), ensure_ascii=False)
+    assert attributes["flowspan.truncated"] == ("input.value",)
+
+
 def test_attributes_named_like_ours_stay_inside_the_metadata(spans):
     """Nobody's keys are spread over the top level."""
     wild = {"flowspan.run.status": "mine", "gen_ai.operation.name": "mine", "error": "mine"}

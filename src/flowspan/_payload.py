@@ -133,7 +133,7 @@ class Payloads:
             data = _dumps(_shrink(tree, chars, items))
             if len(data) <= self._max_bytes:
                 return data
-        return orjson.dumps("…")
+        return orjson.dumps("…") if self._max_bytes >= 5 else b"0"
 
     def _bounded(self, value: object) -> tuple[Any, bool, int]:
         """A bounded copy of *value* in JSON's types without secrets; whether cut, how many."""
@@ -173,7 +173,9 @@ class Payloads:
         elif len(text) * 4 <= limit or len(text.encode()) <= limit:
             return Payload(text, MIME_TEXT, False, redacted)
         mark = f"…[cut, {size} characters]"
-        room = max(0, limit - len(mark.encode()))
+        room = limit - len(mark.encode())
+        if room < 0:
+            room, mark = limit, ""
         data = text.encode()
         if keep_end:
             text = mark + data[max(0, len(data) - room) :].decode("utf-8", "ignore")

@@ -92,8 +92,11 @@ class Spans:
     def __init__(self, config: Config, tracer: Callable[[], Tracer]) -> None:
         self.config = config
         self.tracer = tracer
+        # The SDK would cut JSON in the middle; ours is cut before, valid and marked.
+        limits = config.limits.max_attribute_length, config.limits.max_span_attribute_length
         self.payloads = Payloads(
-            Redactor(config.redact_keys, config.redact_patterns), config.max_payload_bytes
+            Redactor(config.redact_keys, config.redact_patterns),
+            min([config.max_payload_bytes, *(limit for limit in limits if limit is not None)]),
         )
         self.capture_inputs = config.capture_content and not config.hide_inputs
         self.capture_outputs = config.capture_content and not config.hide_outputs
@@ -432,7 +435,7 @@ class Run(_Recorded, TraceContext):
         "_outcome",
         "_paused",
         "_shared",
-        "_spans_by_id",
+        "_contexts",
         "_thread",
         "_tracer",
         "_until",
@@ -446,8 +449,8 @@ class Run(_Recorded, TraceContext):
         _Recorded.__init__(self)
         self.attachment = None
         self._open: set[ComponentSpan] = set()
-        self._spans_by_id: dict[str, Span] = {}
-        self._finished: list[str] = []
+        self._contexts: dict[str, SpanContext] = {}  # of the latest span of each component id
+        self._finished: dict[str, None] = {}  # component ids, the last that ended stands last
         self._usage: list[int] | None = None
         self._paused = False
         self._outcome: str | None = None  # what its components and its task say of it
@@ -577,11 +580,13 @@ class Run(_Recorded, TraceContext):
 
     def _started(self, component: ComponentSpan) -> None:
         self._open.add(component)
-        self._spans_by_id[component.component_id] = component.span
+        self._contexts[component.component_id] = component.span.get_span_context()
 
     def _ended(self, component: ComponentSpan, outcome: str | None) -> None:
         self._open.discard(component)
-        self._finished.append(component.component_id)
+        if self._spans.edge_is_parent:
+            self._finished.pop(component.component_id, None)
+            self._finished[component.component_id] = None
         if outcome is not None and self._outcome != semconv.STATUS_ERROR:
             self._outcome = outcome
         if self.ended:
@@ -594,14 +599,14 @@ class Run(_Recorded, TraceContext):
     def _links_of(self, info: Component, attributes: dict[str, Any]) -> list[Link] | None:
         links: list[Link] = []
         for edge in info.edges:
-            source = self._spans_by_id.get(edge.source)
+            source = self._contexts.get(edge.source)
             if source is None:
                 continue  # not built in this run, or not yet
             attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, edge.source)
             target = info.id
             links.append(
                 Link(
-                    source.get_span_context(),
+                    source,
                     {
                         semconv.LINK_TYPE: semconv.LINK_EDGE,
                         semconv.EDGE_SOURCE: f"{edge.source}.{edge.source_output}"
@@ -617,9 +622,9 @@ class Run(_Recorded, TraceContext):
 
     def _last_finished(self, edges: Sequence[Edge]) -> Span | None:
         sources = {edge.source for edge in edges}
-        for component_id in reversed(self._finished):
+        for component_id in reversed(list(self._finished)):  # other threads add to it
             if component_id in sources:
-                return self._spans_by_id.get(component_id)
+                return trace.NonRecordingSpan(self._contexts[component_id])
         return None
 
     def _add_usage(self, input_tokens: int, output_tokens: int) -> None:
@@ -658,7 +663,8 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         if self.ended:
             _guard.report("log on an ended component", "it is lost; log before the component ends")
             return
-        self._logs += 1
+        with _lock:  # from any thread, and none is lost without a count
+            self._logs += 1
         spans = self._spans
         if self._logs > spans.max_logs:
             return
