@@ -209,13 +209,27 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         except FileNotFoundError:
             pytest.skip("openssl makes the certificates: apt-get install openssl")
 
-    key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    openssl("req", "-x509", *key, "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    # Python 3.13 verifies strictly: each certificate says what it is for and who signed it
+    (folder / "request").write_text("[req]\ndistinguished_name = name\n[name]\n")
+    (folder / "usage").write_text(
+        "subjectAltName = IP:127.0.0.1,DNS:localhost\n"
+        "basicConstraints = critical,CA:FALSE\n"
+        "keyUsage = critical,digitalSignature,keyEncipherment\n"
+        "extendedKeyUsage = serverAuth,clientAuth\n"
+        "subjectKeyIdentifier = hash\n"
+        "authorityKeyIdentifier = keyid\n"
+    )
+    key = ("-newkey", "rsa:2048", "-nodes", "-days", "2", "-config", "request")
+    for_ca = [
+        *("-addext", "basicConstraints = critical,CA:TRUE"),
+        *("-addext", "keyUsage = critical,keyCertSign,cRLSign"),
+        *("-addext", "subjectKeyIdentifier = hash"),
+    ]
+    openssl("req", "-x509", *key, "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem", *for_ca)
     for who in ("server", "client"):
         openssl("req", *key, "-subj", f"/CN={who}", "-keyout", f"{who}.key", "-out", f"{who}.csr")
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
-        openssl("x509", "-req", "-in", f"{who}.csr", *signed, "-out", f"{who}.pem")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "usage")
+        openssl("x509", "-req", "-in", f"{who}.csr", *signed, "-days", "2", "-out", f"{who}.pem")
     return folder
 
 
