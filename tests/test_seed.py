@@ -197,6 +197,7 @@ async def test_misuse_never_raises_and_is_counted(service, spans, failures):
         "end_tracers without a run",
         "set_outputs for another component",
         "end_tracers with an error that is none",
+        "a run id that is no text",
     } == set(failures)
 
 

@@ -20,17 +20,25 @@ logger = logging.getLogger("flowspan")
 
 Handler = Callable[[str, BaseException | None, str], None]
 
-_lock = threading.Lock()
+# Re-entrant: the garbage collector may end an abandoned generator's span while it is held.
+_lock = threading.RLock()
 _counts: Counter[str] = Counter()
+_said: set[str] = set()
 
 
 def _log_once(kind: str, error: BaseException | None, advice: str) -> None:
     """The default handler: one warning a kind, the traceback only for those who debug."""
-    if _counts[kind] == 1:
-        cause = f" ({type(error).__name__})" if error is not None else ""
-        logger.warning("%s%s: %s; said once, counted from here on", kind, cause, advice)
-    if error is not None:
-        logger.debug("%s", kind, exc_info=error)
+    with _lock:
+        first = kind not in _said
+        _said.add(kind)
+    try:
+        if first:
+            cause = f" ({type(error).__name__})" if error is not None else ""
+            logger.warning("%s%s: %s; said once, counted from here on", kind, cause, advice)
+        if error is not None:
+            logger.debug("%s", kind, exc_info=error)
+    except Exception:  # noqa: BLE001 - a handler of the application's; the count stands
+        return
 
 
 _handler: Handler = _log_once
@@ -66,12 +74,14 @@ def reset() -> None:
     """Forget all counts, so that each kind is said again."""
     with _lock:
         _counts.clear()
+        _said.clear()
 
 
 def _after_fork_in_child() -> None:
     global _lock
-    _lock = threading.Lock()  # another thread of the parent may have held it
+    _lock = threading.RLock()  # another thread of the parent may have held it
     _counts.clear()
+    _said.clear()
 
 
 if hasattr(os, "register_at_fork"):

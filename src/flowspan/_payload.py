@@ -22,13 +22,13 @@ import types
 import uuid
 import zoneinfo
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from flowspan._redaction import REPLACEMENT, Redactor
+from flowspan._redaction import REPLACEMENT, SHORTEST_SECRET, Redactor
 from flowspan.semconv import MIME_JSON, MIME_TEXT
 
 MAX_DEPTH: Final = 20
@@ -82,6 +82,13 @@ def label(value: object, limit: int = MAX_ID_CHARS) -> str | None:
     return clean(value) or None
 
 
+def identity(value: object) -> str | None:
+    """An id as an attribute; None also for what has no text of its own: no two share a type."""
+    if type(value) is str or value is None or _scalar(value) is not None:
+        return label(value)
+    return None
+
+
 def type_name(value: object) -> str:
     """`<module.Class>` of a value, without asking the value."""
     cls = type(value)
@@ -126,6 +133,10 @@ class Payloads:
             truncated = True
             data = self._shrunk(tree)
         return Payload(data.decode(), MIME_JSON, truncated, redacted)
+
+    def tree(self, payload: Payload) -> Any:
+        """What *payload* holds, in JSON's types."""
+        return payload.text if payload.mime_type == MIME_TEXT else orjson.loads(payload.text)
 
     def _shrunk(self, tree: Any) -> bytes:
         """The JSON of *tree*, cut evenly until it fits."""
@@ -183,6 +194,13 @@ class Payloads:
             text = data[:room].decode("utf-8", "ignore") + mark
         return Payload(text, MIME_TEXT, True, redacted)
 
+    def short(self, value: object) -> str | None:
+        """`label`, without secrets; for names that are nearly always words."""
+        text = label(value)
+        if text is None or len(text) < SHORTEST_SECRET:
+            return text
+        return self._redactor.redact(text)[0]
+
     def message(self, role: str, text: str) -> str:
         """*text* as the one message of a conversation, in the conventions' JSON."""
         parts = [{"type": "text", "content": self.text(text).text}]
@@ -221,6 +239,9 @@ class _Walk:
             return self._mapping(value.items(), len(value), depth)
         if kind is str:
             return self._string(value)
+        if kind is tuple and len(value) == 2 and self._is_header(value[0]):
+            self.redacted += 1
+            return [self.visit(value[0], depth), REPLACEMENT]
         if kind is list or kind is tuple:
             return self._sequence(value, len(value), depth)
         if kind is bool or value is None:
@@ -233,6 +254,12 @@ class _Walk:
             return value if math.isfinite(value) else str(value)
         return self._other(value, depth)
 
+    def _is_header(self, name: object) -> bool:
+        """Whether *name* hides what stands beside it in a pair, as in a list of headers."""
+        if type(name) is bytes and len(name) < _SHORT:
+            name = name.decode("utf-8", "replace")
+        return type(name) is str and len(name) < _SHORT and self._redactor.hides(name)
+
     def _string(self, value: str) -> str:
         size = len(value)
         if size < _SHORT:
@@ -243,7 +270,7 @@ class _Walk:
             self.texts.append(value)
             return value
         room = max(0, min(self._max_string, self._chars + size))
-        self._chars = max(0, self._chars)
+        self._chars = max(0, self._chars + size - room)
         return f"{self._cut(value, room)}…[cut, {size} characters]"
 
     def _cut(self, text: str, room: int) -> str:
@@ -327,13 +354,25 @@ class _Walk:
         """The text of a key that is not known yet, and whether its value is hidden."""
         if type(key) is not str:
             key = self._key(key, depth)
-        if len(key) > MAX_KEY_CHARS:
+        hidden = None
+        size = len(key)
+        if size > MAX_KEY_CHARS:
+            hidden = self._redactor.hides(key[-MAX_KEY_CHARS:])  # by how it ends
+            self._chars -= min(size, MAX_KEY_CHARS + MARGIN)
+            if self._chars < 0:
+                self._chars = 0
+                self.truncated = True
+                return f"…[cut, {size} characters]", hidden
             key = self._cut(key, MAX_KEY_CHARS + MARGIN)[:MAX_KEY_CHARS] + "…"
         self.texts.append(key)
-        return key, self._redactor.hides(key)
+        return key, self._redactor.hides(key) if hidden is None else hidden
 
     def _key(self, key: object, depth: int) -> str:
+        if isinstance(key, enum.Enum):
+            key = _state(key).get("_value_")
         plain = _scalar(key)
+        if isinstance(key, bytes):
+            plain = bytes.decode(key[: MAX_KEY_CHARS + MARGIN], "utf-8", "replace")
         if plain is None and key is not None:
             plain = self.visit(key, depth) if type(key) is tuple else type_name(key)
         if type(plain) is str:
@@ -343,7 +382,7 @@ class _Walk:
     def _other(self, value: Any, depth: int) -> Any:
         scalar = _scalar(value)
         if scalar is not None:
-            return self.visit(scalar, depth) if type(scalar) is str else scalar
+            return scalar if type(scalar) is float else self.visit(scalar, depth)
         kind = type(value)
         # Subclasses of built-ins, through the built-in's own methods.
         if issubclass(kind, dict):
@@ -396,12 +435,14 @@ def _scalar(value: Any) -> str | int | float | None:
     if issubclass(kind, float):
         real = float.__pos__(value)
         return real if math.isfinite(real) else str(real)
+    if issubclass(kind, uuid.UUID):  # database drivers have their own
+        return _text_of(uuid.UUID.__str__, value)
     if kind in _STR_IS_SAFE or (
         issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib")
     ):
         if kind is decimal.Decimal and len(value.as_tuple().digits) > MAX_KEY_CHARS:
             return None
-        return str(value)
+        return _text_of(str, value)
     if kind is datetime.datetime or kind is datetime.time:
         zone = value.tzinfo
         if zone is not None and type(zone) not in (datetime.timezone, zoneinfo.ZoneInfo):
@@ -410,11 +451,17 @@ def _scalar(value: Any) -> str | int | float | None:
     return None
 
 
+def _text_of(make: Callable[[Any], str], value: object) -> str:
+    try:
+        return make(value)
+    except Exception:  # noqa: BLE001 - more digits than Python prints, a UUID without a number
+        return type_name(value)
+
+
 _STR_IS_SAFE: Final = frozenset(
     {
         datetime.date,
         datetime.timedelta,
-        uuid.UUID,
         decimal.Decimal,
         fractions.Fraction,
         complex,
@@ -516,14 +563,18 @@ def _pandas(value: object) -> object:
             rows, columns = frame.shape
             head = frame.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
             names = [_scalar(name) or type_name(name) for name in head.columns]
-            cells = [
+            rows_of = [
                 dict(zip(names, row, strict=True)) for row in head.to_numpy(dtype=object).tolist()
             ]
-            return {"type": "DataFrame", "rows": rows, "columns": columns, "preview": cells}
+            return {"type": "DataFrame", "rows": rows, "columns": columns, "preview": rows_of}
         if issubclass(kind, (pandas.Series, pandas.Index)):
             base = pandas.Series if issubclass(kind, pandas.Series) else pandas.Index
             whole = base(value, copy=False)
-            cells = whole[:PREVIEW_ROWS].to_numpy(dtype=object).tolist()
+            head = whole[:PREVIEW_ROWS]
+            cells: Any = head.to_numpy(dtype=object).tolist()
+            if base is pandas.Series and not isinstance(head.index, pandas.RangeIndex):
+                names = [_scalar(name) or type_name(name) for name in head.index]
+                cells = dict(zip(names, cells, strict=True))  # keys may name secrets
             return {"type": base.__name__, "rows": len(whole), "preview": cells}
         if issubclass(kind, (pandas.Timestamp, pandas.Timedelta)):
             return pandas.Timestamp.isoformat(value) if issubclass(kind, pandas.Timestamp) else None

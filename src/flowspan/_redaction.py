@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 REPLACEMENT: Final = "[REDACTED]"
+SHORTEST_SECRET: Final = 5  # characters of the shortest text with a secret in it: `pwd=x`
 
 DEFAULT_KEYS: Final[tuple[str, ...]] = (
     "password",
@@ -53,45 +54,68 @@ _ASSIGNED = (
     r"|(?:shared[_-]?)?access[_-]?key(?:[_-]?id)?"
     r"|(?:auth|access|refresh|session|id|bearer|api)[_-]?token)"
 )
+# A quoted key is a key and no prose: here the words of `DEFAULT_KEYS` count as well.
+_QUOTED: Final = r"(?:token|cookies?|credentials?|jwt)"
 _ASSIGNED_ANCHORS: Final = ("passw", "passphrase", "pwd", "secret", "key", "token")
+# Before a token: no letter, digit or underscore, but for the end of an escape.
+_START: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))"
 # What follows: quoted, quoted inside a JSON string, or bare. The quotes stay.
 _VALUE = (
-    r"""\\?["']?(?P<secret>(?!\[REDACTED\])(?:(?<=[^\\]")(?:[^"\\]|\\.)+"""
-    r"""|(?<=\\")(?:[^"\\]|\\[^"])+|(?<=')(?:[^'\\]|\\[^'])+"""
+    r"""(?:[bBrRuUfF]{1,2}(?=["']))?\\{0,7}["']?"""
+    r"""(?P<secret>(?!\[REDACTED\])(?:(?<=[^\\]")(?:[^"\\]|\\.)+"""
+    r"""|(?<=\\")(?:[^"\\]|\\[^"])+|(?<=')(?:[^'\\]|\\.)+"""
     r"""|[^\s"'\\,;&<>(){}\[\]]+))"""
 )
 
 _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     # (pattern, anchors: every match contains one of them)
     # OpenAI, Anthropic, OpenRouter, Langfuse and others that begin alike
-    (r"\b[sp]k-(?=[A-Za-z_-]{0,99}\d)[A-Za-z0-9][A-Za-z0-9_-]{15,}", ("sk-", "pk-")),
-    (r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}", ("k_live_", "k_test_")),  # Stripe
-    (r"\bAIza[A-Za-z0-9_-]{35}", ("AIza",)),  # Google API
-    (r"\bya29\.[A-Za-z0-9_-]{20,}", ("ya29.",)),  # Google OAuth
-    (r"\bGOCSPX-[A-Za-z0-9_-]{20,}", ("GOCSPX-",)),  # Google client secret
-    (r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b", ("AKIA", "ASIA", "ABIA", "ACCA")),  # AWS
-    (r"\bgh[pousr]_[A-Za-z0-9]{30,}", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")),  # GitHub
-    (r"\bgithub_pat_[A-Za-z0-9_]{22,}", ("github_pat_",)),
-    (r"\bglpat-[A-Za-z0-9_-]{20,}", ("glpat-",)),  # GitLab
-    (r"\bxox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}", ("xox",)),  # Slack
-    (r"\bxapp-\d-[A-Za-z0-9-]{10,}", ("xapp-",)),
+    (_START + r"[sp]k-(?=[A-Za-z_-]{0,99}\d)[A-Za-z0-9][A-Za-z0-9_-]{15,}", ("sk-", "pk-")),
+    (_START + r"[sr]k_(?:live|test)_[A-Za-z0-9]{16,}", ("k_live_", "k_test_")),  # Stripe
+    (_START + r"AIza[A-Za-z0-9_-]{35}", ("AIza",)),  # Google API
+    (_START + r"ya29\.[A-Za-z0-9_-]{20,}", ("ya29.",)),  # Google OAuth
+    (_START + r"GOCSPX-[A-Za-z0-9_-]{20,}", ("GOCSPX-",)),  # Google client secret
+    (_START + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b", ("AKIA", "ASIA", "ABIA", "ACCA")),  # AWS
+    (_START + r"gh[pousr]_[A-Za-z0-9]{30,}", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")),  # GitHub
+    (_START + r"github_pat_[A-Za-z0-9_]{22,}", ("github_pat_",)),
+    (_START + r"glpat-[A-Za-z0-9_-]{20,}", ("glpat-",)),  # GitLab
+    (_START + r"xox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}", ("xox",)),  # Slack
+    (_START + r"xapp-\d-[A-Za-z0-9-]{10,}", ("xapp-",)),
     (r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/_-]{20,}", ("hooks.slack",)),
-    (r"\bhf_[A-Za-z0-9]{30,}", ("hf_",)),  # Hugging Face
-    (r"\b(?:gsk_|xai-|pplx-|r8_)[A-Za-z0-9]{30,}", ("gsk_", "xai-", "pplx-", "r8_")),
-    (r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}", ("SG.",)),  # SendGrid
-    (r"\bnpm_[A-Za-z0-9]{36}\b", ("npm_",)),
-    (r"\bpypi-[A-Za-z0-9_-]{50,}", ("pypi-",)),
+    (_START + r"hf_[A-Za-z0-9]{30,}", ("hf_",)),  # Hugging Face
+    (_START + r"(?:gsk_|xai-|pplx-|r8_)[A-Za-z0-9]{30,}", ("gsk_", "xai-", "pplx-", "r8_")),
+    (_START + r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}", ("SG.",)),  # SendGrid
+    (_START + r"npm_[A-Za-z0-9]{36}\b", ("npm_",)),
+    (_START + r"pypi-[A-Za-z0-9_-]{50,}", ("pypi-",)),
     (
-        r"""(?i:\bauthorization)\\?["']?\s*[:=]\s*\\?["']?(?:(?i:bearer|basic|token|digest)\s+)?"""
-        r"""(?P<secret>(?!\[REDACTED\])[^\s"'\\,;]{6,})""",
+        r"""(?i:authorization)\\{0,7}["']?\s*[:=]\s*\\{0,7}["']?"""
+        r"""(?i:digest|aws4-hmac-sha256|signature|hawk|oauth)\s+"""
+        r"""(?P<secret>(?!\[REDACTED\])[^\r\n\\]{6,})""",
         ("authorization",),
+    ),
+    (
+        r"""(?i:authorization)\\{0,7}["']?\s*[:=]\s*\\{0,7}["']?"""
+        r"""(?:(?i:bearer|basic|token|api-?key|key|negotiate|ntlm)\s+)?"""
+        r"""(?P<secret>(?!\[REDACTED\])(?!(?i:digest|aws4-hmac-sha256|signature|hawk|oauth)\s)"""
+        r"""[^\s"'\\,;]{6,})""",
+        ("authorization",),
+    ),
+    (
+        r"""(?i:cookie)\\{0,7}["']?\s*:\s*\\{0,7}["']?"""
+        r"""(?P<secret>(?!\[REDACTED\])[^\s=;,"'\\]{1,64}=[^\r\n"'\\]+)""",
+        ("cookie",),
     ),
     (
         r"\b(?i:bearer)\s+(?P<secret>(?=\S{0,63}\d|\S{0,63}[a-z][A-Z]|\S{32})[A-Za-z0-9._~+/-]{16,}=*)",
         ("bearer",),
     ),
     (r"\b(?i:basic)\s+(?P<basic>[A-Za-z0-9+/]{6,}={0,2})(?![A-Za-z0-9+/=])", ("basic",)),
-    (r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}", ("eyJ",)),  # JWT, JWE
+    # JWT, JWE: only at the start of a run, or a long one would be searched again and again
+    (
+        r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F]))"
+        r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}",
+        ("eyJ",),
+    ),
     (
         r"(?s)-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
         r".*?(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)",
@@ -105,20 +129,22 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ),
     # key=value, in DSNs, query strings and logs; the value of a quoted key; key: value
     (
-        rf"(?i:{_ASSIGNED})\\?[\"']?\s?=(?!=)\s?{_VALUE}",
+        rf"(?i:{_ASSIGNED})\\{{0,7}}[\"']?[ \t]{{0,8}}:?=(?!=)[ \t]{{0,8}}{_VALUE}",
         _ASSIGNED_ANCHORS,
     ),
     (
-        rf"(?i)[?&;](?:token|key|sig|signature|x-amz-signature|code)={_VALUE}",
+        r"(?i)(?:[?&;](?:token|key|sig|signature|x-amz-signature|code)|(?<![\w-])token)="
+        rf"{_VALUE}",
         ("token=", "key=", "sig=", "signature=", "code="),
     ),
     (
-        rf"(?i:\\?[\"'][\w-]{{0,64}}{_ASSIGNED}\\?[\"']\s*:\s*){_VALUE}",
-        _ASSIGNED_ANCHORS,
+        rf"(?i:[\"'][\w-]{{0,64}}(?:{_ASSIGNED}|{_QUOTED})\\{{0,7}}[\"']\s*:\s*){_VALUE}",
+        (*_ASSIGNED_ANCHORS, "cookie", "credential", "jwt"),
     ),
     (
-        r"(?i:\b(?:password|passwd|passphrase|pwd|api[_-]?key|secret[_-]key|access[_-]?key"
-        r"|(?:auth|access|refresh)[_-]token))\s*:\s*"
+        r"(?i:(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))(?:password|passwd|passphrase|pwd|api[_-]?key|secret[_-]key"
+        r"|access[_-]?key|client[_-]?secret|(?:auth|access|refresh)[_-]token))"
+        r"""\s*:\s*\\{0,7}["']?"""
         r"""(?P<secret>(?!\[REDACTED\])(?!\d\d?:\d\d\b)(?=[^\s"']*[\d!@#$%^&*+])[^\s"'\\,;]{4,})""",
         _ASSIGNED_ANCHORS,
     ),
@@ -158,6 +184,7 @@ _DIGITS: Final = bytes(48 if chr(i) in "0123456789" else i if i == 32 else 46 fo
 _WORDS: Final[tuple[bytes, ...]] = (b"basic", b"-----begin")
 _BEARER: Final = b"bearer"  # and the token is a long run
 _QUERY: Final[tuple[bytes, ...]] = (b"token=", b"key=", b"sig=", b"signature=", b"code=")
+_CLOSES: Final = r"""\\*["']\s*:"""
 _ASSIGNS: Final = r"(?:[_-]?id)?[^=:\w]*[=:]"
 
 
@@ -174,8 +201,12 @@ _AROUND: Final = {
     b"secret": f"secret{_ASSIGNS}",
     b"authorization": f"authorization{_ASSIGNS}",
     b"key": _behind("key", "api", "account", "private", "secret", "access") + _ASSIGNS,
-    b"token": _behind("token", "auth", "access", "refresh", "session", "id", "bearer", "api")
-    + _ASSIGNS,
+    b"token": "(?:"
+    + _behind("token", "auth", "access", "refresh", "session", "id", "bearer", "api")
+    + rf"{_ASSIGNS}|token{_CLOSES})",
+    b"cookie": rf"cookies?(?:{_CLOSES}|\s*:)",
+    b"credential": f"credentials?{_CLOSES}",
+    b"jwt": f"jwt{_CLOSES}",
     b"://": r"""://[^\s:/?#@"'<>\\]*:[^\s/"'<>\\]*@""",
 }
 
@@ -264,7 +295,7 @@ class Redactor:
         return known
 
     def _decide(self, key: str) -> bool:
-        words = _words(key[:256])
+        words = _words(key[-256:])
         if not words:
             return False
         suffix = ""

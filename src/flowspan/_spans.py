@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import concurrent.futures
+import contextvars
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ import uuid
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -31,7 +34,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from flowspan import _guard, semconv
 from flowspan._component import Component, Edge
-from flowspan._payload import MAX_NAME_CHARS, Payload, Payloads, clean, label
+from flowspan._payload import MAX_NAME_CHARS, Payload, Payloads, clean, identity, label
 from flowspan._redaction import Redactor
 from flowspan.config import Config
 from flowspan.context import (
@@ -47,12 +50,16 @@ from flowspan.context import (
 GRACE: Final = 1.0  # seconds in which an end may still come after the task that started a run
 EVENTS_RESERVED: Final = 2  # of the SDK's limit: an exception and a cancellation find room
 _MAX_RECENT: Final = 4096
+_MAX_TAGS: Final = 100
+_MAX_INT: Final = 2**63  # what OTLP can carry
+_MAX_RAISED: Final = 16
 
 if TYPE_CHECKING:
     import asyncio
 
 _clock = time.time_ns
-_lock = threading.Lock()
+# Re-entrant: the garbage collector may end an abandoned generator's span while it is held.
+_lock = threading.RLock()
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 _lone_components: set[ComponentSpan] = set()
 _orphans: deque[Run] = deque()
@@ -127,18 +134,20 @@ class Spans:
         """
         _end_orphans()
         run = Run()
+        run.ended = True  # until its span exists, so that nobody ends half a run
         run._spans = self
-        run.run_id = label(run_id) or str(uuid.uuid4())
-        flow = label(flow_id)
+        run.run_id = _run_id(run_id)
+        flow = identity(flow_id)
         given_name = label(name, MAX_NAME_CHARS)
         run.name = flow_name(given_name, flow)
         run.project_name = label(project_name) or self.config.project_name
         run.flow_id = flow
-        run.session_id = label(session_id)
-        run.user_id = label(user_id)
-        run.tracing_user_id = label(tracing_user_id)
+        run.session_id = identity(session_id)
+        run.user_id = identity(user_id)
+        run.tracing_user_id = identity(tracing_user_id)
         run.outer = outer = current_component()
-        _end_superseded(run)
+        if owned:
+            _end_superseded(run)
 
         attributes: dict[str, Any] = {
             **_RUN_KINDS,
@@ -157,9 +166,11 @@ class Spans:
             attributes[semconv.USER_ID] = shared[semconv.USER_ID] = run.user_id
         if run.tracing_user_id:
             attributes[semconv.ENDUSER_ID] = run.tracing_user_id
-        tag_list = [text for tag in tags if (text := label(tag))]
-        if tag_list:
-            attributes[semconv.TAG_TAGS] = tag_list
+        with _TAGS:
+            given = (tags,) if isinstance(tags, str) else islice(tags, _MAX_TAGS)
+            tag_list = [text for tag in given if (text := self.payloads.short(tag))]
+            if tag_list:
+                attributes[semconv.TAG_TAGS] = tag_list
 
         context, links, is_root = self._parent_of_run(run, outer)
         token = ROOT_TRACE_ID.set(trace_id(run.run_id) if is_root else None)
@@ -175,6 +186,7 @@ class Spans:
         finally:
             ROOT_TRACE_ID.reset(token)
         run._recording = span.is_recording()
+        run.ended = False
         if run._recording:
             with _INPUTS:
                 if inputs is not None:
@@ -310,6 +322,14 @@ def kind_of_run(context: Context) -> SpanKind:
     return SpanKind.CONSUMER if consumed and remote else SpanKind.INTERNAL
 
 
+def _run_id(given: object) -> str:
+    """*given* as text; a new id for None and for what has no text of its own."""
+    run_id = identity(given)
+    if run_id is None and given is not None and given != "":
+        _guard.report("a run id that is no text", "it gets a new one; give a text or a UUID")
+    return run_id or str(uuid.uuid4())
+
+
 def flow_name(given: str | None, flow_id: str | None) -> str:
     """The flow's name as people know it: without the id behind it, never empty."""
     if not given:
@@ -342,7 +362,7 @@ def _active_below(component: ComponentTraceContext) -> Span:
     return current if same_trace and not _has_ended(current) else component.span
 
 
-_RECORDED: Final = ("_cut", "_error_of_child", "_hidden", "_recording", "_spans")
+_RECORDED: Final = ("_cut", "_hidden", "_raised", "_recording", "_spans")
 
 
 class _Recorded:
@@ -351,7 +371,7 @@ class _Recorded:
     # `_RECORDED` stands in the subclasses: two bases cannot both have slots.
     _spans: Spans
     _recording: bool
-    _error_of_child: BaseException | None
+    _raised: tuple[_Raise, ...]
     _cut: tuple[str, ...]
     _hidden: dict[str, int] | None
     span: Span
@@ -362,7 +382,7 @@ class _Recorded:
         self._recording = False
         self._cut = ()
         self._hidden = None
-        self._error_of_child = None
+        self._raised = ()  # what components below have shown already
 
     def _noted(self, attribute: str, payload: Payload) -> Payload:
         """*payload*, after taking down that it was cut or lacks secrets."""
@@ -386,27 +406,43 @@ class _Recorded:
         span.set_attribute(names[0], payload.text)
         span.set_attribute(names[1], payload.mime_type)
 
+    @property
+    def recording(self) -> bool:
+        """Whether anything given now reaches a span."""
+        return self._recording and not self.ended
+
+    def frozen(self, outputs: object) -> Any:
+        """Outputs as they are now, in JSON's types, for a span that gets them later."""
+        payloads = self._spans.payloads
+        return payloads.tree(self._noted(semconv.OUTPUT_VALUE, payloads.freeze(outputs)))
+
     def _fail(self, error: BaseException, *, event: bool) -> None:
         """Status ERROR with *error*; the `exception` event only where it was raised."""
         span = self.span
         kind = error_type(error)
-        attributes: dict[str, Any] = {}
+        span.set_attribute(semconv.ERROR_TYPE, kind)
         message = ""
         if self._spans.capture_content:
             message = self._noted(
                 semconv.EXCEPTION_MESSAGE, self._spans.payloads.text(_message_of(error))
             ).text
-        if event:
-            attributes[semconv.EXCEPTION_TYPE] = kind
-            if self._spans.capture_content:
+        span.set_status(StatusCode.ERROR, message or None)
+        if not event:
+            return
+        attributes: dict[str, Any] = {semconv.EXCEPTION_TYPE: kind}
+        if self._spans.capture_content:
+            attributes[semconv.EXCEPTION_MESSAGE] = message
+            with _STACK:
                 stack = self._spans.payloads.text(_stack_of(error), keep_end=True)
-                attributes[semconv.EXCEPTION_MESSAGE] = message
                 attributes[semconv.EXCEPTION_STACKTRACE] = self._noted(
                     semconv.EXCEPTION_STACKTRACE, stack
                 ).text
-            span.add_event(semconv.EXCEPTION, attributes)
-        span.set_attribute(semconv.ERROR_TYPE, kind)
-        span.set_status(StatusCode.ERROR, message or None)
+        span.add_event(semconv.EXCEPTION, attributes)
+
+    def _shown_below(self, error: BaseException) -> None:
+        """A component or run below has shown *error*. The error itself is not kept alive."""
+        if not self.ended:
+            self._raised = (*self._raised[1 - _MAX_RAISED :], _where_raised(error))
 
     def _marks(self) -> None:
         """What was cut and how much was hidden, last of all."""
@@ -429,6 +465,7 @@ class Run(_Recorded, TraceContext):
 
     __slots__ = (
         *_RECORDED,
+        "_callback",
         "_finished",
         "_loop_task",
         "_open",
@@ -456,6 +493,7 @@ class Run(_Recorded, TraceContext):
         self._outcome: str | None = None  # what its components and its task say of it
         self._until: int | None = None  # when it was over, if nobody ends it
         self._loop_task: weakref.ref[asyncio.Task[Any]] | None = None
+        self._callback: Any = None
         self._thread = threading.get_ident()
 
     # ---- what users call
@@ -494,10 +532,11 @@ class Run(_Recorded, TraceContext):
                 self._conclude(error, status)
         finally:
             self.span.end(end_time)
-            self._error_of_child = None
         self._forget_if_over()
         outer = self.outer
         if isinstance(outer, ComponentSpan):
+            if error is not None:
+                outer._shown_below(error)
             outer._nested_ended(self)
         else:
             with _lock:
@@ -525,7 +564,7 @@ class Run(_Recorded, TraceContext):
             span.set_status(StatusCode.ERROR)
             if error is not None:
                 # The component that raised it shows it; here it is shown if none did.
-                self._fail(error, event=not _stems_from(error, self._error_of_child))
+                self._fail(error, event=not _stems_from(error, self._raised))
         self._marks()
 
     def end_unended(self, fallback: str = semconv.STATUS_ABANDONED) -> bool:
@@ -549,12 +588,14 @@ class Run(_Recorded, TraceContext):
         task = _current_task()
         if task is not None:
             self._loop_task = weakref.ref(task)
-            task.add_done_callback(self._owner_done)
+            # The task may outlive the run by far and shall not keep it.
+            self._callback = partial(_owner_done, weakref.ref(self))
+            task.add_done_callback(self._callback, context=contextvars.Context())
 
     def _disown(self) -> None:
         task = self._loop_task() if self._loop_task is not None else None
         if task is not None and not task.done() and threading.get_ident() == self._thread:
-            task.remove_done_callback(self._owner_done)
+            task.remove_done_callback(self._callback)
 
     def _owner_done(self, task: asyncio.Task[Any]) -> None:
         if self.ended:
@@ -580,6 +621,9 @@ class Run(_Recorded, TraceContext):
 
     def _started(self, component: ComponentSpan) -> None:
         self._open.add(component)
+        if self.ended:  # a late one; the shutdown shall find it
+            with _lock:
+                _open_runs.add(self)
         self._contexts[component.component_id] = component.span.get_span_context()
 
     def _ended(self, component: ComponentSpan, outcome: str | None) -> None:
@@ -669,8 +713,8 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         if self._logs > spans.max_logs:
             return
         attributes: dict[str, Any] = {
-            semconv.LOG_NAME: label(name) or "log",
-            semconv.LOG_TYPE: label(type) or "text",
+            semconv.LOG_NAME: spans.payloads.short(name) or "log",
+            semconv.LOG_TYPE: spans.payloads.short(type) or "text",
         }
         if spans.capture_content:
             payload = spans.payloads.freeze(message)
@@ -694,7 +738,13 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             )
             return
         # A mapping is merged into the mapping given before, as Langflow's service does.
-        self._outputs = self._spans.payloads.freeze(outputs, self._outputs)
+        while True:
+            before = self._outputs
+            merged = self._spans.payloads.freeze(outputs, before)
+            with _lock:
+                if self._outputs is before:  # else another thread was faster: onto its result
+                    self._outputs = merged
+                    return
 
     def set_usage(
         self,
@@ -707,9 +757,9 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if not self._recording or self.ended:
                 return
             late: dict[str, Any] = dict(_MODEL_KINDS) if self.type == "llm" else {}
-            if type(input_tokens) is int:
+            if type(input_tokens) is int and 0 <= input_tokens < _MAX_INT:
                 late[semconv.GEN_AI_USAGE_INPUT_TOKENS] = input_tokens
-            if type(output_tokens) is int:
+            if type(output_tokens) is int and 0 <= output_tokens < _MAX_INT:
                 late[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = output_tokens
             if model_name := label(model):
                 late[semconv.GEN_AI_REQUEST_MODEL] = model_name
@@ -739,11 +789,11 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
                 self._conclude(error, outcome, status)
         finally:
             self.span.end()
-            self._error_of_child = self._outputs = None
+            self._outputs = None
             run_of = self.run
             if isinstance(run_of, Run):
-                if outcome == semconv.STATUS_ERROR:
-                    run_of._error_of_child = error
+                if outcome == semconv.STATUS_ERROR and error is not None:
+                    run_of._shown_below(error)
                 run_of._ended(self, outcome)
             else:
                 with _lock:
@@ -761,9 +811,9 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if capture and self.type == "tool":
                 span.set_attribute(semconv.GEN_AI_TOOL_CALL_RESULT, self._outputs.text)
         if outcome == semconv.STATUS_ERROR and error is not None:
-            self._fail(error, event=error is not self._error_of_child)
+            self._fail(error, event=_where_raised(error) not in self._raised)
             if isinstance(self.outer, ComponentSpan):
-                self.outer._error_of_child = error
+                self.outer._shown_below(error)
         elif outcome == semconv.STATUS_CANCELLED or status is not None:
             span.set_attribute(semconv.COMPONENT_STATUS, status or outcome or "")
             if status is None:
@@ -797,13 +847,30 @@ def outcome_of(error: BaseException) -> str:
     return semconv.STATUS_CANCELLED if is_cancellation(error) else semconv.STATUS_ERROR
 
 
-def _stems_from(error: BaseException, origin: BaseException | None) -> bool:
-    """Whether *error* is *origin* or was raised because of it."""
+_Raise = tuple[int, int, int]
+
+
+def _where_raised(error: BaseException) -> _Raise:
+    """
+    What tells one raised exception from another without keeping it, and its frames, alive.
+
+    The address alone does not: the next exception may get the same.
+    """
+    step = error.__traceback__
+    if step is None:
+        return id(error), 0, 0
+    while step.tb_next is not None:
+        step = step.tb_next
+    return id(error), id(step.tb_frame.f_code), step.tb_lineno
+
+
+def _stems_from(error: BaseException, origins: Sequence[_Raise]) -> bool:
+    """Whether *error* is one of *origins* or was raised because of it."""
     seen: BaseException | None = error
     for _ in range(20):
-        if seen is None or origin is None:
+        if seen is None or not origins:
             return False
-        if seen is origin:
+        if _where_raised(seen) in origins:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
@@ -842,6 +909,12 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
+def _owner_done(reference: weakref.ref[Run], task: asyncio.Task[Any]) -> None:
+    run = reference()
+    if run is not None:
+        run._owner_done(task)
+
+
 def _end_superseded(run: Run) -> None:
     """
     End the run before, if this same task starts another without having ended it.
@@ -872,15 +945,24 @@ def _end_orphans() -> None:
             run = _orphans.popleft()
         except IndexError:
             return
-        run.end_unended()
+        with _ORPHAN:
+            for component in list(run._open):
+                component.end(status=semconv.STATUS_ABANDONED)
+            run.end_unended()
 
 
-def end_all_open() -> int:
-    """End what is still open in this process, at shutdown. Returns how many spans that were."""
-    _end_orphans()
+def open_runs(spans: Spans) -> list[Run]:
+    """The runs that *spans* has opened and that are open, or have an open component."""
     with _lock:
-        runs = list(_open_runs)
-        components = list(_lone_components)
+        return [run for run in _open_runs if run._spans is spans]
+
+
+def end_all_open(spans: Spans) -> int:
+    """End what *spans* has still open, at shutdown. Returns how many spans that were."""
+    _end_orphans()
+    runs = open_runs(spans)
+    with _lock:
+        components = [component for component in _lone_components if component._spans is spans]
     count = 0
     for run in runs:
         components.extend(run._open)
@@ -894,9 +976,14 @@ def end_all_open() -> int:
 def _after_fork_in_child() -> None:
     """What the parent has open is the parent's to end."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
+    components = list(_lone_components)
     for run in list(_open_runs):
         run.ended = True
+        components.extend(run._open)
+    for component in components:  # what is opened here still nests below them
+        component.span = trace.NonRecordingSpan(component.span.get_span_context())
+        component._recording = False
     _open_runs.clear()
     _lone_components.clear()
     _orphans.clear()
@@ -911,4 +998,7 @@ _COMPONENT_OUTPUTS: Final = _guard.guard("record a component's outputs")
 _RUN_OUTPUTS: Final = _guard.guard("record a run's outputs")
 _SET_USAGE: Final = _guard.guard("record usage")
 _SET_ERROR: Final = _guard.guard("record an error")
+_TAGS: Final = _guard.guard("record tags", "the run lacks them; give a list of texts")
+_STACK: Final = _guard.guard("record a stack trace")
+_ORPHAN: Final = _guard.guard("end an abandoned run")
 _OWNER_DONE: Final = _guard.guard("end a run after its task")

@@ -12,6 +12,7 @@ import atexit
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +22,8 @@ from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from flowspan import _guard, semconv
-from flowspan._spans import Spans, end_all_open
+from flowspan._payload import clean
+from flowspan._spans import Spans, end_all_open, open_runs
 from flowspan._version import __version__
 from flowspan.config import Config, ConfigError
 from flowspan.context import ROOT_TRACE_ID
@@ -75,7 +77,7 @@ class Pipeline:
         self._own_failed = False
         self._counter = _Counter()
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._seen: TracerProvider | None = None
         self._tracer: Tracer = NoOpTracer()
 
@@ -134,7 +136,13 @@ class Pipeline:
                 return
             self._own = own
         if self.config.set_global and _provider_that_is_set() is None:
-            trace.set_tracer_provider(own)
+            if trace.get_tracer_provider() in _retired:
+                logger.warning(
+                    "FLOWSPAN_SET_GLOBAL: the global provider is one that was shut down and cannot "
+                    "be replaced in this process; flowspan's own spans are exported, others are not"
+                )
+            else:
+                trace.set_tracer_provider(own)
 
     # ---- its life
 
@@ -172,12 +180,13 @@ class Pipeline:
             if self._closed:
                 return True
         with _END_ALL:
-            end_all_open()
+            end_all_open(self.spans)
         done = True if self._own is not None else self.force_flush(timeout)
         with self._lock:
             own, self._own, self._closed = self._own, None, True
         atexit.unregister(self._at_exit)
         if own is not None:
+            _retired.add(own)
             before = self._counter.failed
             done = _within(timeout, own.shutdown) and self._counter.failed == before
         return done
@@ -191,14 +200,15 @@ class Pipeline:
         if self._closed:
             return
         with _END_ALL:
-            end_all_open()
+            end_all_open(self.spans)
         if self._own is not None:
             self._own.shutdown()
 
 
 def _provider_that_is_set() -> TracerProvider | None:
     provider = trace.get_tracer_provider()
-    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+    unset = isinstance(provider, trace.ProxyTracerProvider) or provider in _retired
+    return None if unset else provider
 
 
 def _within(timeout: float, work: Callable[[], object]) -> bool:
@@ -214,8 +224,10 @@ def _within(timeout: float, work: Callable[[], object]) -> bool:
 
 # ---- the one pipeline of the process
 
-_lock = threading.Lock()
+# Re-entrant, all of them: the garbage collector may run the application's code under them.
+_lock = threading.RLock()
 _pipeline: Pipeline | None = None
+_retired: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
 
 def configure(
@@ -256,8 +268,8 @@ def configure(
         pipeline = Pipeline(config, tracer_provider)
         pipeline.start()
         _pipeline = pipeline
-    if before is not None and not before._closed:
-        before.shutdown()  # one that the first run had opened
+    if before is not None and not before._closed and not open_runs(before.spans):
+        before.shutdown()  # one that the first run had opened; with open runs it stays to the exit
     return pipeline
 
 
@@ -279,9 +291,9 @@ def current_pipeline() -> Pipeline:
 def _after_fork_in_child() -> None:
     """Another thread of the parent may have held a lock; the counts are the parent's."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if _pipeline is not None:
-        _pipeline._lock = threading.Lock()
+        _pipeline._lock = threading.RLock()
         _pipeline._counter.__init__()  # type: ignore[misc]
 
 
@@ -308,9 +320,11 @@ def make_provider(config: Config, processors: Sequence[SpanProcessor]) -> SdkTra
         def generate_trace_id(self) -> int:
             return ROOT_TRACE_ID.get() or super().generate_trace_id()
 
-    attributes = dict(config.resource_attributes)
+    attributes = {clean(k): clean(v) for k, v in config.resource_attributes.items()}
     attributes[semconv.SERVICE_NAME] = (
-        config.service_name or attributes.get(semconv.SERVICE_NAME) or DEFAULT_SERVICE_NAME
+        clean(config.service_name or "")
+        or attributes.get(semconv.SERVICE_NAME)
+        or DEFAULT_SERVICE_NAME
     )
     limits = {
         name: SpanLimits.UNSET if limit is None else limit
@@ -399,6 +413,8 @@ def _entry_point(group: str, name: str) -> Any:
 
 # ---- the way out, for now the SDK's batch processor and exporters
 
+_OTLP = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
+
 
 class _Counter:
     """Counts spans on their way; each number is written by one place under the lock."""
@@ -407,7 +423,7 @@ class _Counter:
         self.ended = 0
         self.exported = 0
         self.failed = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, *, ended: int = 0, exported: int = 0, failed: int = 0) -> None:
         with self._lock:
@@ -451,12 +467,10 @@ def _way_out(config: Config, counter: _Counter) -> list[SpanProcessor]:
 
             processors.append(SimpleSpanProcessor(counted(ConsoleSpanExporter())))
             continue
+        _import_exporters(config, name)  # so that the variables are hidden only for a moment
         with _hidden_environment("OTEL_EXPORTER_OTLP_"):
-            if name in ("otlp", "otlp_proto_http", "otlp_proto_grpc"):
-                protocol = {"otlp_proto_grpc": "grpc", "otlp_proto_http": "http/protobuf"}.get(
-                    name, config.otlp.protocol
-                )
-                exporter = _otlp_exporter(config, protocol)
+            if name in _OTLP:
+                exporter = _otlp_exporter(config, _OTLP[name] or config.otlp.protocol)
             else:
                 exporter = _entry_point("opentelemetry_traces_exporter", name)()
         batch = config.batch
@@ -470,6 +484,15 @@ def _way_out(config: Config, counter: _Counter) -> list[SpanProcessor]:
             )
         )
     return [Counting(), *processors] if processors else []
+
+
+def _import_exporters(config: Config, name: str) -> None:
+    if name not in _OTLP:
+        return
+    if (_OTLP[name] or config.otlp.protocol) == "grpc":
+        import opentelemetry.exporter.otlp.proto.grpc.trace_exporter
+    else:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401
 
 
 def _otlp_exporter(config: Config, protocol: str) -> SpanExporter:

@@ -12,14 +12,22 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
+from flowspan._guard import guard
 from flowspan._spans import CONSUMED
-from flowspan.context import COMPONENT, RUN, current_run, trace_id
+from flowspan.context import (
+    COMPONENT,
+    RUN,
+    ComponentTraceContext,
+    TraceContext,
+    current_run,
+    trace_id,
+)
 
 __all__ = ["carry", "extract", "inject", "trace_id"]
 
@@ -33,11 +41,12 @@ def inject(carrier: MutableMapping[str, str]) -> None:
 
     Outside a component that is the span of the run in context, even where nothing is attached.
     """
-    context = otel_context.get_current()
-    run = current_run()
-    if run is not None and not trace.get_current_span(context).get_span_context().is_valid:
-        context = trace.set_span_in_context(run.span, context)
-    propagate.inject(carrier, context)
+    with _INJECT:
+        context = otel_context.get_current()
+        run = current_run()
+        if run is not None and not trace.get_current_span(context).get_span_context().is_valid:
+            context = trace.set_span_in_context(run.span, context)
+        propagate.inject(carrier, context)
 
 
 @contextmanager
@@ -46,18 +55,38 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     Work on a message: runs opened inside are children of the span that *carrier* names.
 
     Their span's kind is CONSUMER. The run and the component around this block do not count in it.
-    An empty or broken carrier changes nothing but that.
+    An empty or broken carrier changes nothing but that. Values may be bytes, as brokers give them.
     """
-    base: Context = otel_context.set_value(CONSUMED, True)
-    base = trace.set_span_in_context(trace.INVALID_SPAN, base)
-    run, component = RUN.set(None), COMPONENT.set(None)
-    token = otel_context.attach(propagate.extract(carrier, base))
+    context: Context = otel_context.set_value(CONSUMED, True)
+    context = trace.set_span_in_context(trace.INVALID_SPAN, context)
+    with _EXTRACT:
+        context = propagate.extract(_as_text(carrier), context)
+    before = RUN.get(), COMPONENT.get(), otel_context.get_current()
+    _enter(None, None, context)
     try:
         yield
     finally:
-        otel_context.detach(token)
-        COMPONENT.reset(component)
-        RUN.reset(run)
+        _enter(*before)
+
+
+def _as_text(carrier: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: value.decode("latin-1") if isinstance(value, bytes) else value
+        for name, value in carrier.items()
+    }
+
+
+def _enter(
+    run: TraceContext | None, component: ComponentTraceContext | None, context: Context
+) -> None:
+    """Set all three; without tokens, since the end of a generator may run in another context."""
+    RUN.set(run)
+    COMPONENT.set(component)
+    otel_context.attach(context)
+
+
+_INJECT: Final = guard("inject a traceparent", "the message carries none; give a mutable mapping")
+_EXTRACT: Final = guard("extract a traceparent", "the run has no parent; give a mapping of texts")
 
 
 class _Carried(Generic[P, R]):
@@ -66,7 +95,7 @@ class _Carried(Generic[P, R]):
     def __init__(self, function: Callable[P, R]) -> None:
         self._function = function
         self._context = contextvars.copy_context()
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         # a copy for each call: one context cannot be entered twice at once
@@ -116,13 +145,11 @@ def _carry_coroutine(function: Any) -> Any:
 
     @functools.wraps(function)
     async def carried(*args: Any, **kwargs: Any) -> Any:
-        run_token, component_token = RUN.set(run), COMPONENT.set(component)
-        token = otel_context.attach(context)
+        before = RUN.get(), COMPONENT.get(), otel_context.get_current()
+        _enter(run, component, context)
         try:
             return await function(*args, **kwargs)
         finally:
-            otel_context.detach(token)
-            COMPONENT.reset(component_token)
-            RUN.reset(run_token)
+            _enter(*before)
 
     return carried

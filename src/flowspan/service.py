@@ -48,6 +48,7 @@ _START: Final = guard("start a component's span", "it is not recorded; please re
 _END: Final = guard("end a component's span")
 _LOG: Final = guard("record a log")
 _OUTPUTS: Final = guard("record outputs")
+_FLUSH: Final = guard("export what has ended")
 _EVENT: Final = guard("record an event span")
 _MAX_ITEMS: Final = 1_000  # of what a decorated generator yields
 
@@ -185,7 +186,7 @@ class TracingService:
                 return
             if not isinstance(run, Run) or run.ended:
                 return  # twice is once
-            if outputs:
+            if outputs is not None and not (type(outputs) is dict and not outputs):
                 run.set_outputs(outputs)
             if error is not None and not isinstance(error, BaseException):
                 _guard.report("end_tracers with an error that is none", "give it the exception")
@@ -223,7 +224,10 @@ class TracingService:
 
     async def teardown(self) -> None:
         """Export what has ended."""
-        self._pipeline.force_flush()
+        import asyncio
+
+        with _FLUSH:
+            await asyncio.to_thread(self._pipeline.force_flush)
 
 
 class _OTHER(Exception):  # its name is the `error.type` of an error that is none
@@ -350,6 +354,8 @@ class Scope(_Scope[C]):
 
 
 def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
+    if isinstance(function, (classmethod, staticmethod)):
+        return type(function)(_decorated(function.__func__, make))
     if not callable(function):
         raise TypeError(f"{function!r}: expected a function to decorate")
     title = getattr(function, "__name__", type(function).__name__)
@@ -438,6 +444,10 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
     return wrapper  # type: ignore[no-any-return]
 
 
+def _is_function(name: object) -> bool:
+    return callable(name) or isinstance(name, (classmethod, staticmethod))
+
+
 class _Steps:
     """
     A generator's span: open as long as the generator, current only while its own code runs.
@@ -456,14 +466,17 @@ class _Steps:
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         with _OUTPUTS:
-            texts = all(type(item) is str for item in self._items)
-            self._opened.set_outputs("".join(self._items) if texts else self._items)
+            if self._items:
+                texts = all(type(item) is str for item in self._items)
+                self._opened.set_outputs("".join(self._items) if texts else self._items)
         with _END:
             self._opened.end(error)
 
     def keep(self, item: Any) -> None:
-        if len(self._items) < _MAX_ITEMS:
-            self._items.append(item)
+        opened = self._opened
+        if len(self._items) < _MAX_ITEMS and opened.recording:
+            with _OUTPUTS:
+                self._items.append(item if type(item) is str else opened.frozen(item))
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -525,7 +538,7 @@ def run(name: Any = None, /, **options: Any) -> Any:
     def make(title: str, inputs: Any) -> Scope[TraceContext]:
         return _run_scope(name if isinstance(name, str) else title, {**options, "inputs": inputs})
 
-    return _decorated(name, make) if callable(name) else _run_scope(name, options, make)
+    return _decorated(name, make) if _is_function(name) else _run_scope(name, options, make)
 
 
 def _run_scope(
@@ -572,7 +585,7 @@ def component(name: Any = None, /, **options: Any) -> Any:
         given = name if isinstance(name, str) else title
         return _component_scope(given, {**options, "inputs": inputs})
 
-    return _decorated(name, make) if callable(name) else _component_scope(name, options, make)
+    return _decorated(name, make) if _is_function(name) else _component_scope(name, options, make)
 
 
 def _component_scope(
@@ -583,8 +596,9 @@ def _component_scope(
     title = name if name is not None else "component"
 
     def open_component() -> ComponentTraceContext:
+        component_id = options.get("id")
         described = Component(
-            id=options.get("id") or title,
+            id=title if component_id is None or component_id == "" else component_id,
             name=title,
             type=options.get("type", "chain"),
             edges=options.get("edges", ()),

@@ -1,0 +1,458 @@
+"""Wild callers, threads, forks and the garbage collector: what they must not do to a run."""
+
+import asyncio
+import contextvars
+import enum
+import fractions
+import gc
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import flowspan
+from flowspan import _guard, propagation
+from flowspan._payload import Payloads
+from flowspan._redaction import Redactor
+from flowspan.pipeline import Pipeline
+from flowspan.service import TracingService
+
+
+@pytest.fixture
+def reports() -> Iterator[list[str]]:
+    """What was reported; a failure of ours is only counted, as in production."""
+    kinds: list[str] = []
+    previous = _guard.set_handler(lambda kind, error, advice: kinds.append(kind))
+    yield kinds
+    _guard.set_handler(previous)
+
+
+def names(spans) -> list[str]:
+    return [span.name for span in spans.all()]
+
+
+def test_a_run_that_fails_to_start_leaves_the_next_one_alone(spans, reports):
+    class Tags:
+        def __iter__(self):
+            raise OSError
+
+    with flowspan.run("first", tags=Tags(), run_id="1"):
+        pass
+    gc.collect()
+    with flowspan.run("second", tags="one"):
+        pass
+    assert names(spans) == ["first", "second"]
+    assert spans.all()[1].attributes["tag.tags"] == ("one",)
+    assert reports == ["could not record tags"]
+
+
+class DriverUUID(uuid.UUID):
+    """What database drivers return."""
+
+
+async def test_ids_of_a_drivers_uuid_class_are_told_apart(spans, service):
+    for number in (1, 2):
+        await service.start_tracers(DriverUUID(int=number), "f", None, DriverUUID(int=number))
+        await service.end_tracers({})
+    ids = [span.attributes["flowspan.run.id"] for span in spans.all()]
+    assert ids == [str(uuid.UUID(int=1)), str(uuid.UUID(int=2))]
+    assert not any(span.links for span in spans.all())
+
+
+async def test_a_run_id_without_a_text_gets_a_new_one(spans, service, failures):
+    for _ in range(2):
+        await service.start_tracers(object(), "f", None, object())
+        await service.end_tracers({})
+    first, second = spans.all()
+    assert first.attributes["flowspan.run.id"] != second.attributes["flowspan.run.id"]
+    assert "session.id" not in first.attributes
+    assert not second.links
+    assert failures == ["a run id that is no text"] * 2
+
+
+async def test_outputs_without_a_truth_value_do_not_cost_the_end(spans, service):
+    class Outputs:
+        def __bool__(self):
+            raise ValueError
+
+    await service.start_tracers("r", "f", None, None)
+    await service.end_tracers(Outputs(), ValueError("x"))
+    (run,) = spans.all()
+    assert run.attributes["flowspan.run.status"] == "error"
+
+
+@pytest.mark.parametrize("carrier", [None, 5, {"traceparent": 5}, {5: None}])
+def test_a_wild_carrier_changes_nothing(spans, reports, carrier: Any):
+    with flowspan.run("outer"):
+        before = flowspan.current_run()
+        with propagation.extract(carrier), flowspan.run("inner"):
+            pass
+        assert flowspan.current_run() is before
+    inner, outer = spans.all()
+    assert inner.context.trace_id != outer.context.trace_id
+
+
+def test_a_wild_carrier_cannot_be_injected_into(spans, reports):
+    carrier: Any = None
+    with flowspan.run("r"):
+        propagation.inject(carrier)
+    assert reports == ["could not inject a traceparent"]
+
+
+def test_a_carrier_may_hold_bytes(spans):
+    parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    carrier: Any = {"traceparent": parent.encode()}
+    with propagation.extract(carrier), flowspan.run("r"):
+        pass
+    assert format(spans.all()[0].parent.span_id, "016x") == "b" * 16
+
+
+def test_carried_twice_keeps_the_outer_context(spans):
+    def who() -> str:
+        run = flowspan.current_run()
+        return run.name if run else ""
+
+    with flowspan.run("one"):
+        inner = propagation.carry(who)
+        with flowspan.run("two"):
+            outer = propagation.carry(inner)
+            assert inner() == outer() == "one"
+
+
+def in_memory() -> tuple[Pipeline, InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return Pipeline(flowspan.Config.from_env({}), provider), exporter
+
+
+async def test_one_pipelines_shutdown_leaves_the_others_runs_open():
+    one, exporter = in_memory()
+    other, _ = in_memory()
+    service = TracingService(one)
+    await service.start_tracers("r", "f", None, None)
+    other.shutdown()
+    await service.end_tracers({})
+    (run,) = exporter.get_finished_spans()
+    assert run.attributes["flowspan.run.status"] == "ok"
+
+
+def test_a_global_provider_that_was_shut_down_is_not_taken_for_the_applications():
+    program = """if True:
+        import flowspan
+        config = flowspan.Config.from_env(
+            {"OTEL_TRACES_EXPORTER": "console", "FLOWSPAN_SET_GLOBAL": "true"})
+        flowspan.configure(config).shutdown()
+        pipeline = flowspan.configure(config)
+        with flowspan.run("two"):
+            pass
+        pipeline.force_flush()
+        assert pipeline.stats().exported == 1, pipeline.stats()
+        """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_component_open_across_a_fork_is_exported_once():
+    program = """if True:
+        import os, sys, flowspan
+        flowspan.configure(flowspan.Config.from_env({"OTEL_TRACES_EXPORTER": "console"}))
+        with flowspan.run("R"):
+            with flowspan.component("forked"):
+                pid = os.fork()
+                with flowspan.component("child" if pid == 0 else "parent"):
+                    pass
+                if pid:
+                    os.waitpid(pid, 0)
+        sys.stdout.flush()
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True
+    )
+    found = [
+        line.split('"')[3] for line in done.stdout.splitlines() if line.startswith('    "name"')
+    ]
+    assert sorted(found) == ["R", "child", "forked", "parent"]
+
+
+def test_outputs_from_many_threads_all_arrive(spans):
+    keys = [f"k{i}" for i in range(16)]
+    with flowspan.run("r"), flowspan.component("c") as component:
+        ready = threading.Barrier(len(keys))
+
+        def give(key: str) -> None:
+            ready.wait()
+            component.set_outputs({key: 1})
+
+        threads = [threading.Thread(target=give, args=(key,)) for key in keys]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = spans.all()[0].attributes["output.value"]
+    assert sorted(tree(found)) == sorted(keys)
+
+
+def tree(text: str) -> Any:
+    return json.loads(text)
+
+
+async def test_a_with_inside_a_started_run_does_not_end_it(spans, service):
+    await service.start_tracers("r", "outer", None, None)
+    with flowspan.run("helper"):
+        pass
+    await service.end_tracers({"o": 1})
+    outer = spans.all()[-1]
+    assert outer.attributes["flowspan.run.status"] == "ok"
+    assert outer.attributes["output.value"] == '{"o":1}'
+
+
+async def test_a_late_component_is_ended_at_shutdown():
+    pipeline, exporter = in_memory()
+    service = TracingService(pipeline)
+    await service.start_tracers("r", "f", None, None)
+    await service.end_tracers({})
+    late = service.trace_component(None, "late", {})
+    await late.__aenter__()
+    pipeline.shutdown()
+    assert [span.name for span in exporter.get_finished_spans()] == ["f", "late"]
+    await late.__aexit__(None, None, None)
+
+
+async def test_runs_ended_elsewhere_are_not_kept_by_their_task(service, spans):
+    seen = []
+    for number in range(5):
+        await service.start_tracers(str(number), "f", None, None)
+        run: Any = flowspan.current_run()
+        seen.append(weakref.ref(run))
+        await asyncio.to_thread(run.end)
+        del run
+    gc.collect()
+    assert sum(reference() is not None for reference in seen) <= 1
+
+
+def test_a_handled_error_does_not_keep_what_its_frames_held(spans):
+    class Big:
+        pass
+
+    def fails() -> None:
+        big = Big()
+        seen.append(weakref.ref(big))
+        raise ValueError(big.__class__.__name__)
+
+    seen: list[weakref.ref[Big]] = []
+    with flowspan.run("r"):
+        try:
+            with flowspan.component("c"):
+                fails()
+        except ValueError:
+            pass
+        gc.collect()
+        assert seen[0]() is None
+
+
+def test_an_error_is_shown_once_through_components_and_nested_runs(spans):
+    with pytest.raises(ValueError, match="x"), flowspan.run("outer"):
+        with flowspan.component("c"), flowspan.run("nested"):
+            raise ValueError("x")
+    shown = {span.name: [event.name for event in span.events] for span in spans.all()}
+    assert shown == {"nested": ["exception"], "c": [], "outer": []}
+
+
+async def test_of_two_errors_each_is_shown_once(spans, service):
+    async def build(name: str) -> None:
+        async with service.trace_component(None, name, {}):
+            raise ValueError(name)
+
+    await service.start_tracers("r", "f", None, None)
+    errors = await asyncio.gather(build("a"), build("b"), return_exceptions=True)
+    await service.end_tracers({}, errors[0])
+    assert [len(span.events) for span in spans.all()] == [1, 1, 0]
+
+
+def test_what_a_generator_yields_is_frozen_then(spans):
+    @flowspan.component
+    def items():
+        found: dict[str, int] = {}
+        for i in range(2):
+            found["i"] = i
+            yield found
+
+    with flowspan.run("r"):
+        list(items())
+    assert spans.all()[0].attributes["output.value"] == '[{"i":0},{"i":1}]'
+
+
+def test_class_and_static_methods_are_decorated_either_way(spans):
+    class Tool:
+        @flowspan.component
+        @classmethod
+        def above(cls, x: int) -> int:
+            return x + 1
+
+        @flowspan.component("named")
+        @staticmethod
+        def static(x: int) -> int:
+            return x + 2
+
+    with flowspan.run("r"):
+        assert (Tool.above(1), Tool.static(1)) == (2, 3)
+    assert names(spans) == ["above", "named", "r"]
+
+
+def test_an_error_with_wild_notes_still_fails_its_component(spans, reports):
+    class Wild(Exception):
+        @property
+        def __notes__(self):
+            raise OSError
+
+    try:
+        with flowspan.run("r"), flowspan.component("c"):
+            raise Wild
+    except Wild:
+        assert reports == ["could not record a stack trace"]
+    component = spans.all()[0]
+    assert not component.status.is_ok
+    assert component.attributes["error.type"].endswith("Wild")
+
+
+def test_usage_that_no_wire_can_carry_is_left_out(spans):
+    with flowspan.run("r"), flowspan.component("c") as component:
+        component.set_usage(input_tokens=2**70, output_tokens=-1)
+    assert not any("usage" in name for name in spans.all()[0].attributes)
+
+
+def test_the_collector_may_end_a_generator_under_our_lock():
+    """An abandoned generator in a cycle is closed by the collector, which runs anywhere."""
+    program = """if True:
+        import contextvars, gc, faulthandler, threading
+        import flowspan
+        from flowspan import _guard, _spans
+        from opentelemetry.sdk.trace import TracerProvider
+        faulthandler.dump_traceback_later(30, exit=True)
+        flowspan.configure(flowspan.Config.from_env({}), tracer_provider=TracerProvider())
+        def generator():
+            with flowspan.component("inner"):
+                yield
+        def abandon():
+            cycle = {"generator": generator()}
+            next(cycle["generator"])
+            cycle["cycle"] = cycle
+        with flowspan.run("r"):
+            contextvars.copy_context().run(abandon)
+            with _spans._lock, _guard._lock:
+                assert gc.collect()
+        """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_logging_that_raises_does_not_reach_the_application(reports):
+    _guard.set_handler(None)
+
+    class Raises(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError
+
+    handler = Raises()
+    logger = logging.getLogger("flowspan")
+    logger.addHandler(handler)
+    try:
+        _guard.reset()
+        _guard.report("a test", "nothing")
+    finally:
+        logger.removeHandler(handler)
+        _guard.reset()
+
+
+class Key(enum.Enum):
+    PASSWORD = "password"
+
+
+PAYLOADS = Payloads(Redactor(), 32_768)
+
+STRUCTURES: list[Any] = [
+    {b"password": b"hunter2"},
+    {Key.PASSWORD: "hunter2"},
+    {"x" * 300 + "_password": "hunter2"},
+    [("x-api-key", "hunter2"), (b"authorization", b"hunter2")],
+]
+
+TEXTS = [
+    "DB_PASSWORD: hunter2",
+    'password: "hunter2"',
+    "password   = hunter2",
+    "password =  hunter2",
+    'password := "hunter2"',
+    "connect(password=b'hunter2')",
+    repr({"password": b"hunter2"}),
+    "Authorization: ApiKey hunter2abc==",
+    'Authorization: Digest username="u", response="hunter2"',
+    "Authorization: AWS4-HMAC-SHA256 Credential=AK/x, Signature=hunter2",
+    '{"a":"key:\\npassword: hunter2"}',
+    '{"token":"hunter2"}',
+    '{"jwt": "hunter2", "cookie": "hunter2"}',
+    '{"a":"{\\"b\\":\\"{\\\\\\"password\\\\\\":\\\\\\"hunter2\\\\\\"}\\"}"}',
+    "password='a\\'hunter2'",
+    "Cookie: session=hunter2",
+    "client_secret: hunter2",
+    "retry with token=hunter2",
+]
+
+
+@pytest.mark.parametrize("value", [*STRUCTURES, *TEXTS], ids=repr)
+def test_no_secret_gets_through(value: Any):
+    payload = PAYLOADS.freeze(value)
+    assert "hunter2" not in payload.text
+    assert payload.redacted
+
+
+@pytest.mark.parametrize("before", ["\\n", "%20", '"', " ", "="])
+def test_a_key_is_found_behind_an_escape(before: str):
+    key = "sk-proj-" + "aB3" * 12
+    assert key not in PAYLOADS.freeze(f"key:{before}{key}").text
+
+
+def test_a_series_hides_by_its_labels():
+    pandas = pytest.importorskip("pandas")
+    assert "hunter2" not in PAYLOADS.freeze(pandas.Series({"password": "hunter2"})).text
+
+
+def test_names_of_logs_and_tags_hold_no_secret(spans):
+    with flowspan.run("r", tags=["password=hunter2"]), flowspan.component("c") as component:
+        component.add_log("x", name="password=hunter2", type="pwd=hunter2")
+    seen = [dict(span.attributes) for span in spans.all()]
+    seen += [dict(event.attributes) for span in spans.all() for event in span.events]
+    assert "hunter2" not in str(seen)
+
+
+def test_one_long_text_does_not_empty_the_next():
+    payload = PAYLOADS.freeze({"big": "x" * 1_000_000, "small": "y" * 100})
+    assert tree(payload.text)["small"] == "y" * 100
+
+
+def test_numbers_that_python_does_not_print_cost_only_themselves():
+    payload = PAYLOADS.freeze({"a": fractions.Fraction(1, 10**5000), "b": 1})
+    assert tree(payload.text) == {"a": "<fractions.Fraction>", "b": 1}
+
+
+def test_an_abandoned_run_ends_with_its_components(spans):
+    def abandon() -> None:
+        flowspan.run("gone").__enter__()
+        flowspan.component("open").__enter__()
+
+    contextvars.copy_context().run(abandon)
+    gc.collect()
+    with flowspan.run("next"):
+        pass
+    assert sorted(names(spans)) == ["gone", "next", "open"]
