@@ -141,7 +141,8 @@ def test_without_a_collector_one_line_says_so(shown: subprocess.CompletedProcess
     """The address is in it, nothing is on stderr, and the exit code is 0."""
     assert (shown.returncode, shown.stderr) == (0, "")
     assert re.fullmatch(
-        r"No collector answers at http://127\.0\.0\.1:\d+/v1/traces: showing the traces here",
+        r"No collector answers at http://127\.0\.0\.1:\d+/v1/traces "
+        r"\(Connection refused\): showing the traces here",
         shown.stdout.splitlines()[0],
     )
 
@@ -202,10 +203,20 @@ def test_a_failed_export_is_said(collector: Callable[..., Collector]) -> None:
 
     done = flowspan_command("demo", OTEL_EXPORTER_OTLP_ENDPOINT=there.url)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == (
         f"Export to {there.url}/v1/traces failed: {SPANS} of {SPANS} spans did not arrive\n"
     )
+
+
+def test_never_means_never(collector: Callable[..., Collector]) -> None:
+    """`FLOWSPAN_EXPORT=never` holds for the demo too."""
+    there = collector()
+
+    done = flowspan_command("demo", OTEL_EXPORTER_OTLP_ENDPOINT=there.url, FLOWSPAN_EXPORT="never")
+
+    assert (done.returncode, done.stderr, there.spans) == (0, "", [])
+    assert done.stdout.startswith("FLOWSPAN_EXPORT is never: showing the traces here\n")
 
 
 def test_a_wrong_variable_is_a_line(collector: Callable[..., Collector]) -> None:

@@ -29,6 +29,7 @@ from flowspan.config import (
 )
 
 OTLP = "OTEL_EXPORTER_OTLP_"
+HERE = os.path.abspath(__file__)
 TRACES = "OTEL_EXPORTER_OTLP_TRACES_"
 GENAI = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 GRPC = {f"{OTLP}PROTOCOL": "grpc"}
@@ -232,11 +233,11 @@ UNDERSTOOD: list[tuple[dict[str, str], str, object]] = [
     ({f"{OTLP}TIMEOUT": "1500", f"{TRACES}TIMEOUT": "2500"}, "otlp.timeout", 2.5),
     ({f"{OTLP}COMPRESSION": "GZIP"}, "otlp.compression", "gzip"),
     ({f"{OTLP}COMPRESSION": "gzip", f"{TRACES}COMPRESSION": "none"}, "otlp.compression", "none"),
-    ({f"{OTLP}CERTIFICATE": "/ca", f"{TRACES}CERTIFICATE": "/Own"}, "otlp.certificate", "/Own"),
-    ({f"{OTLP}CLIENT_KEY": "/k"}, "otlp.client_key", "/k"),
-    ({f"{OTLP}CLIENT_KEY": "/k", f"{TRACES}CLIENT_KEY": "/own"}, "otlp.client_key", "/own"),
-    ({f"{OTLP}CLIENT_CERTIFICATE": "/c"}, "otlp.client_certificate", "/c"),
-    ({f"{TRACES}CLIENT_CERTIFICATE": "/c"}, "otlp.client_certificate", "/c"),
+    ({f"{OTLP}CERTIFICATE": os.devnull, f"{TRACES}CERTIFICATE": HERE}, "otlp.certificate", HERE),
+    ({f"{OTLP}CLIENT_KEY": HERE}, "otlp.client_key", HERE),
+    ({f"{OTLP}CLIENT_KEY": "/k", f"{TRACES}CLIENT_KEY": HERE}, "otlp.client_key", HERE),
+    ({f"{OTLP}CLIENT_CERTIFICATE": HERE}, "otlp.client_certificate", HERE),
+    ({f"{TRACES}CLIENT_CERTIFICATE": HERE}, "otlp.client_certificate", HERE),
     ({"OTEL_BSP_SCHEDULE_DELAY": "250"}, "batch.schedule_delay", 0.25),
     ({"OTEL_BSP_SCHEDULE_DELAY": "1"}, "batch.schedule_delay", 0.001),
     ({"OTEL_BSP_EXPORT_TIMEOUT": "10"}, "batch.export_timeout", 0.01),
@@ -261,7 +262,7 @@ UNDERSTOOD: list[tuple[dict[str, str], str, object]] = [
     ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "90"}, "limits.max_span_attribute_length", 90),
     ({"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "9"}, "limits.max_span_attribute_length", 9),
     ({"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "9"}, "limits.max_attribute_length", None),
-    ({"OTEL_CONFIG_FILE": "/etc/otel.yaml"}, "config_file", "/etc/otel.yaml"),
+    ({"OTEL_CONFIG_FILE": HERE}, "config_file", HERE),
     ({"OTEL_LOG_LEVEL": "DEBUG"}, "log_level", logging.DEBUG),
     ({"OTEL_LOG_LEVEL": "warn"}, "log_level", logging.WARNING),
     ({"OTEL_LOG_LEVEL": "Warning"}, "log_level", logging.WARNING),

@@ -436,6 +436,52 @@ def test_names_of_logs_and_tags_hold_no_secret(spans):
     assert "hunter2" not in str(seen)
 
 
+SECRET = "postgres://bob:hunter2@db"
+
+
+def test_no_name_and_no_id_holds_a_secret(spans):
+    edges = [flowspan.Edge(SECRET)]
+    with flowspan.run(SECRET, run_id=SECRET, session_id=SECRET, user_id=SECRET, flow_id=SECRET):
+        with flowspan.component(SECRET, id=SECRET, type="tool") as first:
+            first.set_usage(model=SECRET)
+            with flowspan.component("below"):
+                pass
+        with flowspan.component("next", edges=edges):
+            pass
+    seen = [(span.name, dict(span.attributes)) for span in spans.all()]
+    seen += [("", dict(link.attributes)) for span in spans.all() for link in span.links]
+    assert len(seen) == 5
+    assert "hunter2" not in str(seen)
+
+
+@pytest.mark.parametrize("end", ["\n-----END PRIVATE KEY-----", ""])
+@pytest.mark.parametrize("size", [1_000, 40_000, 80_000])
+def test_a_long_private_key_is_hidden_where_the_end_is_kept(size: int, end: str):
+    text = "start\n-----BEGIN PRIVATE KEY-----\n" + "abcdefgh" * (size // 8) + end
+    payload = PAYLOADS.text(text, keep_end=True)
+    assert "abcdefgh" not in payload.text
+
+
+def test_a_private_key_that_ended_hides_nothing_behind_it():
+    key = "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"
+    text = key + "x" * 80_000 + " the end"
+    assert PAYLOADS.text(text, keep_end=True).text.endswith("x the end")
+
+
+@pytest.mark.parametrize("wrong", [None, 5, object(), []])
+def test_a_trace_id_of_something_else_is_refused(wrong: Any):
+    with pytest.raises(TypeError, match="expected a text or a UUID"):
+        propagation.trace_id(wrong)
+
+
+def test_a_file_that_is_not_there_is_named():
+    (problem,) = flowspan.Config.from_env(
+        {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/ca.pem"}
+    ).problems
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in problem
+    assert "/no/such/ca.pem" in problem
+
+
 def test_one_long_text_does_not_empty_the_next():
     payload = PAYLOADS.freeze({"big": "x" * 1_000_000, "small": "y" * 100})
     assert tree(payload.text)["small"] == "y" * 100

@@ -6,6 +6,7 @@ the environment, or imports more than the standard library.
 """
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -112,6 +113,10 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, tuple) and all(map(_is_text, cast("tuple[object, ...]", value)))
 
 
+def _is_file(value: object) -> bool:
+    return isinstance(value, str) and os.path.isfile(value) and os.access(value, os.R_OK)
+
+
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -184,7 +189,11 @@ def one_of(*names: str) -> Kind:
 
 TEXT = Kind(accepts="text", fits=_is_text)
 OPTIONAL_TEXT = Kind(accepts="text", in_code="text or None", fits=_optional(_is_text))
-PATH = Kind(accepts="the path of a file", in_code="a path or None", fits=_optional(_is_text))
+PATH = Kind(
+    accepts="the path of a readable file",
+    in_code="the path of a readable file, or None",
+    fits=_optional(_is_file),
+)
 TEXTS = Kind(accepts="a tuple of texts", fits=_is_texts)
 FLAG = Kind(accepts="true or false", in_code="True or False", fits=_is_flag, read=_read_flag)
 SWITCH = Kind(

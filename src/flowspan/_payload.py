@@ -112,6 +112,7 @@ class Payloads:
     def __init__(self, redactor: Redactor, max_bytes: int) -> None:
         self._redactor = redactor
         self._max_bytes = max_bytes
+        self._known: dict[str, str] = {}  # names without a secret, by themselves
 
     def freeze(self, value: object, onto: Payload | None = None) -> Payload:
         """
@@ -175,12 +176,17 @@ class Payloads:
         limit = self._max_bytes
         size = len(text)
         early = size > limit + MARGIN
+        margin = MARGIN
         if early:
-            text = text[-limit - MARGIN :] if keep_end else text[: limit + MARGIN]
+            start = size - limit - MARGIN
+            key = _open_block(text, start) if keep_end else ""
+            if key:
+                margin = 0  # what is cut off is in the block, which is hidden
+            text = key + text[start:] if keep_end else text[: limit + MARGIN]
         text = clean(text)
         text, redacted = self._redactor.redact(text)
         if early:  # the far end may hold half a secret
-            text = text[MARGIN:] if keep_end else text[:-MARGIN]
+            text = text[margin:] if keep_end else text[:-margin]
         elif len(text) * 4 <= limit or len(text.encode()) <= limit:
             return Payload(text, MIME_TEXT, False, redacted)
         mark = f"…[cut, {size} characters]"
@@ -194,12 +200,18 @@ class Payloads:
             text = data[:room].decode("utf-8", "ignore") + mark
         return Payload(text, MIME_TEXT, True, redacted)
 
-    def short(self, value: object) -> str | None:
+    def short(self, value: object, limit: int = MAX_NAME_CHARS) -> str | None:
         """`label`, without secrets; for names that are nearly always words."""
-        text = label(value)
+        known = self._known.get(value) if type(value) is str else None
+        if known is not None:
+            return known
+        text = label(value, limit)
         if text is None or len(text) < SHORTEST_SECRET:
             return text
-        return self._redactor.redact(text)[0]
+        text, found = self._redactor.redact(text)
+        if type(value) is str and not found and len(value) <= limit and len(self._known) < 4096:
+            self._known[value] = text
+        return text
 
     def message(self, role: str, text: str) -> str:
         """*text* as the one message of a conversation, in the conventions' JSON."""
@@ -207,6 +219,14 @@ class Payloads:
         tree = [{"role": role, "parts": parts}]
         data = _dumps(tree)
         return (data if len(data) <= self._max_bytes else self._shrunk(tree)).decode()
+
+
+def _open_block(text: str, start: int) -> str:
+    """The first line of the `-----BEGIN` block that is open at *start*, else nothing."""
+    begin = text.rfind("-----BEGIN", 0, start)
+    if begin < 0 or text.find("-----END", begin, start) >= 0:
+        return ""
+    return text[begin : begin + 64].partition("\n")[0] + "\n"
 
 
 class _Walk:

@@ -34,7 +34,14 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from flowspan import _guard, semconv
 from flowspan._component import Component, Edge
-from flowspan._payload import MAX_NAME_CHARS, Payload, Payloads, clean, identity, label
+from flowspan._payload import (
+    MAX_ID_CHARS,
+    MAX_NAME_CHARS,
+    Payload,
+    Payloads,
+    clean,
+    identity,
+)
 from flowspan._redaction import Redactor
 from flowspan.config import Config
 from flowspan.context import (
@@ -137,14 +144,16 @@ class Spans:
         run.ended = True  # until its span exists, so that nobody ends half a run
         run._spans = self
         run.run_id = _run_id(run_id)
+        short = self.payloads.short
         flow = identity(flow_id)
-        given_name = label(name, MAX_NAME_CHARS)
+        given_name = short(name)
         run.name = flow_name(given_name, flow)
-        run.project_name = label(project_name) or self.config.project_name
+        run.project_name = short(project_name) or self.config.project_name
         run.flow_id = flow
-        run.session_id = identity(session_id)
-        run.user_id = identity(user_id)
-        run.tracing_user_id = identity(tracing_user_id)
+        run.session_id = short(identity(session_id), MAX_ID_CHARS)
+        run.user_id = short(identity(user_id), MAX_ID_CHARS)
+        run.tracing_user_id = short(identity(tracing_user_id), MAX_ID_CHARS)
+        public_id = short(run.run_id, MAX_ID_CHARS) or run.run_id
         run.outer = outer = current_component()
         if owned:
             _end_superseded(run)
@@ -152,13 +161,13 @@ class Spans:
         attributes: dict[str, Any] = {
             **_RUN_KINDS,
             semconv.GEN_AI_WORKFLOW_NAME: run.name,
-            semconv.RUN_ID: run.run_id,
+            semconv.RUN_ID: public_id,
             semconv.RUN_NAME: given_name or run.name,
             semconv.PROJECT_NAME: run.project_name,
         }
-        shared = run._shared = {semconv.RUN_ID: run.run_id, semconv.FLOW_NAME: run.name}
+        shared = run._shared = {semconv.RUN_ID: public_id, semconv.FLOW_NAME: run.name}
         if flow:
-            attributes[semconv.FLOW_ID] = flow
+            attributes[semconv.FLOW_ID] = short(flow, MAX_ID_CHARS)
         if run.session_id:
             attributes[semconv.SESSION_ID] = shared[semconv.SESSION_ID] = run.session_id
             attributes[semconv.GEN_AI_CONVERSATION_ID] = run.session_id
@@ -167,8 +176,8 @@ class Spans:
         if run.tracing_user_id:
             attributes[semconv.ENDUSER_ID] = run.tracing_user_id
         with _TAGS:
-            given = (tags,) if isinstance(tags, str) else islice(tags, _MAX_TAGS)
-            tag_list = [text for tag in given if (text := self.payloads.short(tag))]
+            given = (tags,) if isinstance(tags, str) else islice(tags or (), _MAX_TAGS)
+            tag_list = [text for tag in given if (text := short(tag))]
             if tag_list:
                 attributes[semconv.TAG_TAGS] = tag_list
 
@@ -226,24 +235,28 @@ class Spans:
         component.name = info.name
         component.trace_name = trace_name if type(trace_name) is str else info.name
         component.type = info.type
+        short = self.payloads.short
+        name = short(info.name) or "component"
+        component_id = short(info.id, MAX_ID_CHARS)
+        component_type = short(info.type)
         component.run = run
         component.outer = outer
 
         kinds = _COMPONENT_KINDS.get(info.type, _OTHER_KINDS)
         attributes: dict[str, Any] = {
             **kinds,
-            semconv.COMPONENT_ID: info.id,
-            semconv.COMPONENT_NAME: info.name,
-            semconv.COMPONENT_TYPE: info.type,
-            semconv.GRAPH_NODE_ID: info.id,
-            semconv.GRAPH_NODE_NAME: info.name,
+            semconv.COMPONENT_ID: component_id,
+            semconv.COMPONENT_NAME: name,
+            semconv.COMPONENT_TYPE: component_type,
+            semconv.GRAPH_NODE_ID: component_id,
+            semconv.GRAPH_NODE_NAME: name,
         }
         if info.class_name:
             attributes[semconv.COMPONENT_CLASS] = info.class_name
         if info.type == "agent":
-            attributes[semconv.GEN_AI_AGENT_NAME] = info.name
+            attributes[semconv.GEN_AI_AGENT_NAME] = name
         elif info.type == "tool":
-            attributes[semconv.GEN_AI_TOOL_NAME] = info.name
+            attributes[semconv.GEN_AI_TOOL_NAME] = name
 
         links: list[Link] | None = None
         parent: Span | None = None
@@ -256,7 +269,9 @@ class Spans:
                     parent = run._last_finished(info.edges) or parent
             if inside_component and outer is not None and outer.run is run:
                 parent = _active_below(outer)
-                attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, outer.component_id)
+                attributes.setdefault(
+                    semconv.GRAPH_NODE_PARENT_ID, short(outer.component_id, MAX_ID_CHARS) or ""
+                )
         else:
             _guard.report(
                 "component outside a run",
@@ -266,7 +281,7 @@ class Spans:
         context = current if parent is None else trace.set_span_in_context(parent, current)
         tracer = run._tracer if isinstance(run, Run) else self.tracer()
         component.span = span = tracer.start_span(
-            info.name, context=context, attributes=attributes, links=links
+            name, context=context, attributes=attributes, links=links
         )
         component._recording = span.is_recording()
         if component._recording and inputs is not None:
@@ -557,7 +572,7 @@ class Run(_Recorded, TraceContext):
         if self._usage is not None:
             span.set_attribute(semconv.USAGE_INPUT_TOKENS, self._usage[0])
             span.set_attribute(semconv.USAGE_OUTPUT_TOKENS, self._usage[1])
-            span.set_attribute(semconv.USAGE_TOTAL_TOKENS, sum(self._usage))
+            span.set_attribute(semconv.USAGE_TOTAL_TOKENS, min(sum(self._usage), _MAX_INT - 1))
         if status == semconv.STATUS_CANCELLED:
             span.add_event(semconv.CANCELLED)
         elif status == semconv.STATUS_ERROR:
@@ -646,16 +661,18 @@ class Run(_Recorded, TraceContext):
             source = self._contexts.get(edge.source)
             if source is None:
                 continue  # not built in this run, or not yet
-            attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, edge.source)
-            target = info.id
+            short = self._spans.payloads.short
+            from_id = short(edge.source, MAX_ID_CHARS) or ""
+            target = short(info.id, MAX_ID_CHARS) or ""
+            attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, from_id)
             links.append(
                 Link(
                     source,
                     {
                         semconv.LINK_TYPE: semconv.LINK_EDGE,
-                        semconv.EDGE_SOURCE: f"{edge.source}.{edge.source_output}"
+                        semconv.EDGE_SOURCE: f"{from_id}.{edge.source_output}"
                         if edge.source_output
-                        else edge.source,
+                        else from_id,
                         semconv.EDGE_TARGET: f"{target}.{edge.target_input}"
                         if edge.target_input
                         else target,
@@ -675,8 +692,8 @@ class Run(_Recorded, TraceContext):
         with _lock:
             if self._usage is None:
                 self._usage = [0, 0]
-            self._usage[0] += input_tokens
-            self._usage[1] += output_tokens
+            self._usage[0] = min(self._usage[0] + input_tokens, _MAX_INT - 1)
+            self._usage[1] = min(self._usage[1] + output_tokens, _MAX_INT - 1)
         outer = self.outer.run if self.outer is not None else None
         if isinstance(outer, Run):
             outer._add_usage(input_tokens, output_tokens)
@@ -761,7 +778,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
                 late[semconv.GEN_AI_USAGE_INPUT_TOKENS] = input_tokens
             if type(output_tokens) is int and 0 <= output_tokens < _MAX_INT:
                 late[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = output_tokens
-            if model_name := label(model):
+            if model_name := self._spans.payloads.short(model):
                 late[semconv.GEN_AI_REQUEST_MODEL] = model_name
             self.span.set_attributes(late)
             if isinstance(self.run, Run):

@@ -385,7 +385,11 @@ class _Reader:
     """Turns texts into values, and keeps what was understood and what was not."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._texts = {name: env.get(name, "").strip() for name in VARIABLES}
+        # A variable's undecodable bytes are surrogates, which no exporter can send.
+        given = ((name, env.get(name, "")) for name in VARIABLES)
+        self._texts = {
+            name: text.encode("utf-8", "replace").decode().strip() for name, text in given
+        }
         self.understood: set[str] = set()
         self.problems: dict[str, None] = {}  # each once: a general variable has many readers
 

@@ -11,6 +11,7 @@ Leans on `opentelemetry.context`; makes no span (`_spans` does, and fills in the
 from __future__ import annotations
 
 import hashlib
+import uuid
 from abc import ABC, abstractmethod
 from contextvars import ContextVar, Token
 from typing import Final, Generic, TypeVar
@@ -160,7 +161,10 @@ def trace_id(run_id: object) -> int:
 
     So a resumed run joins its trace from any process, and a link to a trace can be made from the
     run id alone. Not the id itself: the fixed bits of a UUID would upset ratio sampling.
+    Raises TypeError for what is neither a text nor a UUID.
     """
+    if not isinstance(run_id, (str, uuid.UUID)):
+        raise TypeError(f"trace_id(<{type(run_id).__name__}>): expected a text or a UUID")
     digest = hashlib.blake2b(str(run_id).encode("utf-8", "replace"), digest_size=16).digest()
     return int.from_bytes(digest, "big") or 1
 

@@ -133,7 +133,7 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
     A coroutine function runs bound as well. Raises TypeError if *function* is not callable.
     """
     if not callable(function):
-        raise TypeError(f"carry({function!r}): expected a function")
+        raise TypeError(f"carry(<{type(function).__name__}>): expected a function")
     if inspect.iscoroutinefunction(function):
         carried: Callable[P, R] = _carry_coroutine(function)
         return carried

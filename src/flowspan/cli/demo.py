@@ -25,6 +25,7 @@ from flowspan.config import OtlpConfig
 from flowspan.pipeline import make_provider
 
 _PROBE_TIMEOUT = 1.0
+_SAMPLED_OUT = "OTEL_TRACES_SAMPLER, or the flags of TRACEPARENT, let no trace through"
 
 
 def show(jaeger_url: str) -> None:
@@ -41,24 +42,28 @@ def show(jaeger_url: str) -> None:
         )
         return
     # The demo's spans are its own: whatever else is set up, they go where the demo says.
-    config = replace(config, problems=(), config_file=None, export="always")
-    config = replace(config, log_level=None)
+    # One exporter, or each span would count twice.
+    exporters = tuple(name for name in config.exporters if name.startswith("otlp"))[:1]
+    ours = replace(config, problems=(), config_file=None, export="always", log_level=None)
+    ours = replace(ours, exporters=exporters or config.exporters)
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # we say it ourselves
 
     where = _shown(config.otlp.endpoint)
     if not any(name.startswith("otlp") for name in config.exporters):
         _say(console, "OTEL_TRACES_EXPORTER names no collector: showing the traces here")
-    elif not _answers(config):
-        _say(console, f"No collector answers at {where}: showing the traces here")
+    elif config.export == "never":
+        _say(console, "FLOWSPAN_EXPORT is never: showing the traces here")
+    elif trouble := _trouble(config):
+        _say(console, f"No collector answers at {where} ({trouble}): showing the traces here")
     else:
         try:
-            pipeline = flowspan.configure(config)
+            pipeline = flowspan.configure(ours)
         except flowspan.ConfigError as error:
             _say(console, f"{error}: showing the traces here")
         else:
             _export(console, pipeline, where, jaeger_url)
             return
-    _draw(console, config)
+    _draw(console, ours)
 
 
 def _export(console: Console, pipeline: flowspan.Pipeline, where: str, jaeger_url: str) -> None:
@@ -66,12 +71,12 @@ def _export(console: Console, pipeline: flowspan.Pipeline, where: str, jaeger_ur
     done = pipeline.shutdown(timeout=10.0)
     stats = pipeline.stats()
     if stats.ended == 0:
-        _say(console, "The sampler of OTEL_TRACES_SAMPLER took no trace: nothing was exported")
+        _say(console, f"{_SAMPLED_OUT}: nothing was exported")
         return
     if not done or stats.exported < stats.ended:
         lost = stats.ended - stats.exported
         _say(console, f"Export to {where} failed: {lost} of {stats.ended} spans did not arrive")
-        return
+        raise SystemExit(1)
     _say(console, f"Exported {stats.exported} spans to {where}")
     width = max(len(name) for name in traces.values())
     for trace_id, name in traces.items():
@@ -92,7 +97,7 @@ def _draw(console: Console, config: flowspan.Config) -> None:
     pipeline.shutdown()
     spans = memory.get_finished_spans()
     if not spans:
-        _say(console, "The sampler of OTEL_TRACES_SAMPLER took no trace: nothing to show")
+        _say(console, f"{_SAMPLED_OUT}: nothing to show")
     width = max(60, min(console.width, 100))
     for line in trees(spans, width=width, ascii_only=console.options.ascii_only):
         console.print(line, soft_wrap=True)
@@ -113,25 +118,33 @@ def _shown(endpoint: str) -> str:
 # ---- does a collector answer?
 
 
-def _answers(config: flowspan.Config) -> bool:
+def _trouble(config: flowspan.Config) -> str:
+    """Why no collector takes our spans there; nothing if one does."""
     otlp = config.otlp
     grpc = otlp.protocol == "grpc" or "otlp_proto_grpc" in config.exporters
     try:
-        return _answers_grpc(otlp.endpoint) if grpc else _answers_http(otlp)
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
+        if grpc:
+            _connect(otlp.endpoint)
+            return ""
+        status = _posted(otlp)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return getattr(error, "strerror", None) or type(error).__name__
+    # An empty request may be wrong to it; what a wrong path or a missing key gets is not.
+    refused = status in (401, 403, 404, 405) or not (200 <= status < 300 or 400 <= status < 500)
+    advice = ", check OTEL_EXPORTER_OTLP_HEADERS" if status in (401, 403) else ""
+    return f"it says {status}{advice}" if refused else ""
 
 
-def _answers_grpc(endpoint: str) -> bool:
+def _connect(endpoint: str) -> None:
     target = urlsplit("//" + endpoint.rstrip("/").rpartition("/")[2])
     with socket.create_connection(
         (target.hostname or "localhost", target.port or 4317), _PROBE_TIMEOUT
     ):
-        return True
+        return
 
 
-def _answers_http(otlp: OtlpConfig) -> bool:
-    """Post an OTLP request with no span in it: only a collector takes that."""
+def _posted(otlp: OtlpConfig) -> int:
+    """The status that an OTLP request with no span in it gets: only a collector takes that."""
     url = urlsplit(otlp.endpoint)
     host = url.hostname or "localhost"
     connection: http.client.HTTPConnection
@@ -148,10 +161,9 @@ def _answers_http(otlp: OtlpConfig) -> bool:
     headers = {**otlp.headers, "content-type": "application/x-protobuf"}
     try:
         connection.request("POST", path, b"", headers)
-        status = connection.getresponse().status
+        return connection.getresponse().status
     finally:
         connection.close()
-    return 200 <= status < 300 or (400 <= status < 500 and status != 404)
 
 
 # ---- the flows
