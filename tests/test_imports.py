@@ -26,6 +26,7 @@ ORDER = (
     "pipeline",
     "service",
     "__init__",
+    "langflow",
     "cli",
 )
 

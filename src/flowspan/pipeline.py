@@ -273,14 +273,19 @@ def configure(
     return pipeline
 
 
-def current_pipeline() -> Pipeline:
-    """The pipeline in force; opened from the environment if there is none. Never raises."""
+def current_pipeline(adjust: Callable[[Config], Config] | None = None) -> Pipeline:
+    """
+    The pipeline in force; opened from the environment if there is none. Never raises.
+
+    *adjust* changes what the environment says, if it is this call that opens the pipeline.
+    """
     global _pipeline
     pipeline = _pipeline
     if pipeline is None:
         with _lock:
             if _pipeline is None:
-                opened = Pipeline(Config.from_env(), explicit=False)
+                config = Config.from_env()
+                opened = Pipeline(adjust(config) if adjust else config, explicit=False)
                 with _OPEN:
                     opened.start()
                 _pipeline = opened

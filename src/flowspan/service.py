@@ -118,7 +118,7 @@ class TracingService:
         `TracedComponent` for what is read. *metadata* is accepted and not recorded: Langflow
         gives the defaults of the class there.
         """
-        return _Scope(lambda: _open_component(self._pipeline, component, trace_name, inputs), self)
+        return _Scope(lambda: open_component(self._pipeline, component, trace_name, inputs), self)
 
     def add_log(self, trace_name: str, log: object) -> None:
         """
@@ -207,9 +207,9 @@ class TracingService:
         """A component span of no length in the run of this context, for a step that is no build."""
         with _EVENT:
             component = Component(id=span_id, name=name, type=span_type)
-            opened = _open_component(self._pipeline, component, name, None)
+            opened = open_component(self._pipeline, component, name, None)
             opened.set_outputs(outputs)
-            _close(opened, None)
+            close(opened, None)
 
     @property
     def project_name(self) -> str:
@@ -270,7 +270,7 @@ class _Scope(Generic[Y]):
         traceback: TracebackType | None,
     ) -> None:
         with _END:
-            _close(self._opened, error)
+            close(self._opened, error)
 
     async def __aenter__(self) -> Y:
         opened = self._opened = self._open()
@@ -283,10 +283,10 @@ class _Scope(Generic[Y]):
         traceback: TracebackType | None,
     ) -> None:
         with _END:
-            _close(self._opened, error)
+            close(self._opened, error)
 
 
-def _open_component(
+def open_component(
     pipeline: Pipeline, component: object, trace_name: object, inputs: object, nests: bool = False
 ) -> ComponentTraceContext:
     with _START:
@@ -312,7 +312,7 @@ def _nothing(context: N) -> N:
     return context
 
 
-def _close(opened: Any, error: BaseException | None) -> None:
+def close(opened: Any, error: BaseException | None) -> None:
     """End and detach; what is not open any more, or never was, is left alone."""
     attachment = opened.attachment
     if attachment is None:
@@ -595,7 +595,7 @@ def _component_scope(
 ) -> Scope[ComponentTraceContext]:
     title = name if name is not None else "component"
 
-    def open_component() -> ComponentTraceContext:
+    def opened() -> ComponentTraceContext:
         component_id = options.get("id")
         described = Component(
             id=title if component_id is None or component_id == "" else component_id,
@@ -603,9 +603,9 @@ def _component_scope(
             type=options.get("type", "chain"),
             edges=options.get("edges", ()),
         )
-        return _open_component(current_pipeline(), described, title, options.get("inputs"), True)
+        return open_component(current_pipeline(), described, title, options.get("inputs"), True)
 
-    return Scope(open_component, make)
+    return Scope(opened, make)
 
 
 def _check_options(function: str, options: dict[str, Any], known: frozenset[str]) -> None:
