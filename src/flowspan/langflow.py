@@ -53,7 +53,7 @@ class LangflowTracingService(TracingService):
     `flowspan.TracingService` around the one that Langflow would have used. Thread-safe.
 
     Takes part if `OTEL_EXPORTER_OTLP_ENDPOINT` (or another exporter) is set, or if a tracer
-    provider is; its spans go through a provider of our own, because lfx's lets only its own spans through.
+    provider is; its spans go through a provider of our own, because lfx's drops all but its own.
     """
 
     name = "tracing_service"
