@@ -572,6 +572,10 @@ def _numpy(value: object) -> object:
     }
 
 
+def _names(index: Iterable[object]) -> list[str | int | float]:
+    return [_scalar(name) or type_name(name) for name in index]
+
+
 def _pandas(value: object) -> object:
     pandas = sys.modules.get("pandas")
     if pandas is None or not hasattr(pandas, "DataFrame"):
@@ -582,7 +586,7 @@ def _pandas(value: object) -> object:
             frame = pandas.DataFrame(value, copy=False)  # a plain view: no subclass's code runs
             rows, columns = frame.shape
             head = frame.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
-            names = [_scalar(name) or type_name(name) for name in head.columns]
+            names = _names(head.columns)
             rows_of = [
                 dict(zip(names, row, strict=True)) for row in head.to_numpy(dtype=object).tolist()
             ]
@@ -593,8 +597,8 @@ def _pandas(value: object) -> object:
             head = whole[:PREVIEW_ROWS]
             cells: Any = head.to_numpy(dtype=object).tolist()
             if base is pandas.Series and not isinstance(head.index, pandas.RangeIndex):
-                names = [_scalar(name) or type_name(name) for name in head.index]
-                cells = dict(zip(names, cells, strict=True))  # keys may name secrets
+                # keys may name secrets
+                cells = dict(zip(_names(head.index), cells, strict=True))
             return {"type": base.__name__, "rows": len(whole), "preview": cells}
         if issubclass(kind, (pandas.Timestamp, pandas.Timedelta)):
             return pandas.Timestamp.isoformat(value) if issubclass(kind, pandas.Timestamp) else None

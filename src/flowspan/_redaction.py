@@ -59,6 +59,9 @@ _QUOTED: Final = r"(?:token|cookies?|credentials?|jwt)"
 _ASSIGNED_ANCHORS: Final = ("passw", "passphrase", "pwd", "secret", "key", "token")
 # Before a token: no letter, digit or underscore, but for the end of an escape.
 _START: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))"
+_AUTHORIZATION: Final = r"""(?i:authorization)\\{0,7}["']?\s*[:=]\s*\\{0,7}["']?"""
+# Schemes whose credentials are a list to the end of the line.
+_LISTS: Final = r"(?i:digest|aws4-hmac-sha256|signature|hawk|oauth)"
 # What follows: quoted, quoted inside a JSON string, or bare. The quotes stay.
 _VALUE = (
     r"""(?:[bBrRuUfF]{1,2}(?=["']))?\\{0,7}["']?"""
@@ -88,15 +91,14 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (_START + r"npm_[A-Za-z0-9]{36}\b", ("npm_",)),
     (_START + r"pypi-[A-Za-z0-9_-]{50,}", ("pypi-",)),
     (
-        r"""(?i:authorization)\\{0,7}["']?\s*[:=]\s*\\{0,7}["']?"""
-        r"""(?i:digest|aws4-hmac-sha256|signature|hawk|oauth)\s+"""
+        rf"""{_AUTHORIZATION}{_LISTS}\s+"""
         r"""(?P<secret>(?!\[REDACTED\])[^\r\n\\]{6,})""",
         ("authorization",),
     ),
     (
-        r"""(?i:authorization)\\{0,7}["']?\s*[:=]\s*\\{0,7}["']?"""
+        rf"""{_AUTHORIZATION}"""
         r"""(?:(?i:bearer|basic|token|api-?key|key|negotiate|ntlm)\s+)?"""
-        r"""(?P<secret>(?!\[REDACTED\])(?!(?i:digest|aws4-hmac-sha256|signature|hawk|oauth)\s)"""
+        rf"""(?P<secret>(?!\[REDACTED\])(?!{_LISTS}\s)"""
         r"""[^\s"'\\,;]{6,})""",
         ("authorization",),
     ),

@@ -657,13 +657,13 @@ class Run(_Recorded, TraceContext):
 
     def _links_of(self, info: Component, attributes: dict[str, Any]) -> list[Link] | None:
         links: list[Link] = []
+        short = self._spans.payloads.short
+        target = attributes[semconv.COMPONENT_ID]
         for edge in info.edges:
             source = self._contexts.get(edge.source)
             if source is None:
                 continue  # not built in this run, or not yet
-            short = self._spans.payloads.short
             from_id = short(edge.source, MAX_ID_CHARS) or ""
-            target = short(info.id, MAX_ID_CHARS) or ""
             attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, from_id)
             links.append(
                 Link(

@@ -62,8 +62,7 @@ class LangflowTracingService(TracingService):
         super().__init__()
         self.settings_service = settings_service
         self.ready = False
-        self._theirs: Any = None
-        self._theirs = _service_without_us()
+        self._theirs: Any = _service_without_us()
         self.set_ready()
 
     def __getattr__(self, name: str) -> Any:

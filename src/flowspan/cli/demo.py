@@ -44,8 +44,14 @@ def show(jaeger_url: str) -> None:
     # The demo's spans are its own: whatever else is set up, they go where the demo says.
     # One exporter, or each span would count twice.
     exporters = tuple(name for name in config.exporters if name.startswith("otlp"))[:1]
-    ours = replace(config, problems=(), config_file=None, export="always", log_level=None)
-    ours = replace(ours, exporters=exporters or config.exporters)
+    ours = replace(
+        config,
+        problems=(),
+        config_file=None,
+        export="always",
+        log_level=None,
+        exporters=exporters or config.exporters,
+    )
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # we say it ourselves
 
     where = _shown(config.otlp.endpoint)
