@@ -249,10 +249,11 @@ class Interpreter:
         node.nested.append(run)
         await self.service.start_tracers(run.name, run.name, None, None)
         inside = Around(run, around.components)
+        run.outcome = "whatever its components say, or a cancellation meanwhile"
         await self.steps(step.steps, inside)
         if not step.ended:
-            run.outcome = "whatever its components say"
             return inside
+        run.outcome = "ok"
         run.ended = True
         await self.service.end_tracers({"of": run.name})
         return around

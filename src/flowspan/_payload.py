@@ -206,9 +206,11 @@ class Payloads:
         if known is not None:
             return known
         text = label(value, limit)
-        if text is None or len(text) < SHORTEST_SECRET:
+        if text is None:
             return text
-        text, found = self._redactor.redact(text)
+        found = 0
+        if len(text) >= SHORTEST_SECRET:
+            text, found = self._redactor.redact(text)
         if type(value) is str and not found and len(value) <= limit and len(self._known) < 4096:
             self._known[value] = text
         return text

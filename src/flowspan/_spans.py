@@ -118,6 +118,7 @@ class Spans:
         self.edge_is_parent = config.parenting == "edge"
         self.process_parent = _process_parent(config)
         self.max_logs = max(0, config.limits.max_events - EVENTS_RESERVED)
+        self._described: dict[tuple[str, str, str, str | None], dict[str, Any]] = {}
 
     def start_run(
         self,
@@ -235,29 +236,11 @@ class Spans:
         component.name = info.name
         component.trace_name = trace_name if type(trace_name) is str else info.name
         component.type = info.type
-        short = self.payloads.short
-        name = short(info.name) or "component"
-        component_id = short(info.id, MAX_ID_CHARS)
-        component_type = short(info.type)
         component.run = run
         component.outer = outer
 
-        kinds = _COMPONENT_KINDS.get(info.type, _OTHER_KINDS)
-        attributes: dict[str, Any] = {
-            **kinds,
-            semconv.COMPONENT_ID: component_id,
-            semconv.COMPONENT_NAME: name,
-            semconv.COMPONENT_TYPE: component_type,
-            semconv.GRAPH_NODE_ID: component_id,
-            semconv.GRAPH_NODE_NAME: name,
-        }
-        if info.class_name:
-            attributes[semconv.COMPONENT_CLASS] = info.class_name
-        if info.type == "agent":
-            attributes[semconv.GEN_AI_AGENT_NAME] = name
-        elif info.type == "tool":
-            attributes[semconv.GEN_AI_TOOL_NAME] = name
-
+        attributes = self._attributes_of(info)
+        name = attributes[semconv.COMPONENT_NAME]
         links: list[Link] | None = None
         parent: Span | None = None
         if isinstance(run, Run):
@@ -269,9 +252,8 @@ class Spans:
                     parent = run._last_finished(info.edges) or parent
             if inside_component and outer is not None and outer.run is run:
                 parent = _active_below(outer)
-                attributes.setdefault(
-                    semconv.GRAPH_NODE_PARENT_ID, short(outer.component_id, MAX_ID_CHARS) or ""
-                )
+                parent_id = self.payloads.short(outer.component_id, MAX_ID_CHARS)
+                attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, parent_id or "")
         else:
             _guard.report(
                 "component outside a run",
@@ -296,6 +278,32 @@ class Spans:
             with _lock:
                 _lone_components.add(component)
         return component
+
+    def _attributes_of(self, info: Component) -> dict[str, Any]:
+        """What a component's span carries whichever run it is in; made once for each component."""
+        key = info.id, info.name, info.type, info.class_name
+        known = self._described.get(key)
+        if known is None:
+            short = self.payloads.short
+            name = short(info.name) or "component"
+            component_id = short(info.id, MAX_ID_CHARS)
+            known = {
+                **_COMPONENT_KINDS.get(info.type, _OTHER_KINDS),
+                semconv.COMPONENT_ID: component_id,
+                semconv.COMPONENT_NAME: name,
+                semconv.COMPONENT_TYPE: short(info.type),
+                semconv.GRAPH_NODE_ID: component_id,
+                semconv.GRAPH_NODE_NAME: name,
+            }
+            if info.class_name:
+                known[semconv.COMPONENT_CLASS] = info.class_name
+            if info.type == "agent":
+                known[semconv.GEN_AI_AGENT_NAME] = name
+            elif info.type == "tool":
+                known[semconv.GEN_AI_TOOL_NAME] = name
+            if len(self._described) < _MAX_RECENT:
+                self._described[key] = known
+        return known.copy()
 
     def _parent_of_run(
         self, run: Run, outer: ComponentTraceContext | None
@@ -418,8 +426,7 @@ class _Recorded:
             return
         if payload.truncated or payload.redacted:
             self._noted(names[0], payload)
-        span.set_attribute(names[0], payload.text)
-        span.set_attribute(names[1], payload.mime_type)
+        span.set_attributes({names[0]: payload.text, names[1]: payload.mime_type})
 
     @property
     def recording(self) -> bool:
