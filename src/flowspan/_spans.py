@@ -133,11 +133,13 @@ class Spans:
         inputs: object = None,
         tags: Iterable[str] = (),
         metadata: Mapping[str, object] | None = None,
+        iteration: int | None = None,
         owned: bool = True,
     ) -> Run:
         """
         Open a run and its span; the caller makes it the current one.
 
+        *iteration*: which turn of a loop it is, from 1.
         *owned*: the task that runs now ends the run if nobody else has, a little after itself.
         """
         _end_orphans()
@@ -176,6 +178,8 @@ class Spans:
             attributes[semconv.USER_ID] = shared[semconv.USER_ID] = run.user_id
         if run.tracing_user_id:
             attributes[semconv.ENDUSER_ID] = run.tracing_user_id
+        if iteration is not None:
+            attributes[semconv.RUN_ITERATION] = iteration
         with _TAGS:
             given = (tags,) if isinstance(tags, str) else islice(tags or (), _MAX_TAGS)
             tag_list = [text for tag in given if (text := short(tag))]
@@ -495,6 +499,7 @@ class Run(_Recorded, TraceContext):
         "_paused",
         "_shared",
         "_contexts",
+        "_error_type",
         "_thread",
         "_tracer",
         "_until",
@@ -513,6 +518,7 @@ class Run(_Recorded, TraceContext):
         self._usage: list[int] | None = None
         self._paused = False
         self._outcome: str | None = None  # what its components and its task say of it
+        self._error_type: str | None = None  # of the first error that they had
         self._until: int | None = None  # when it was over, if nobody ends it
         self._loop_task: weakref.ref[asyncio.Task[Any]] | None = None
         self._callback: Any = None
@@ -584,7 +590,10 @@ class Run(_Recorded, TraceContext):
             span.add_event(semconv.CANCELLED)
         elif status == semconv.STATUS_ERROR:
             span.set_status(StatusCode.ERROR)
-            if error is not None:
+            if error is None:
+                if self._error_type is not None:
+                    span.set_attribute(semconv.ERROR_TYPE, self._error_type)
+            else:
                 # The component that raised it shows it; here it is shown if none did.
                 self._fail(error, event=not _stems_from(error, self._raised))
         self._marks()
@@ -630,7 +639,7 @@ class Run(_Recorded, TraceContext):
                 # asks a future for its exception without marking it as retrieved
                 error = getattr(task, "_exception", None)
                 if error is not None:
-                    self._outcome = outcome_of(error)
+                    self._came_to(outcome_of(error), error)
             # An end that was only scheduled may still come; the time of the end is known.
             task.get_loop().call_later(GRACE, self._grace_over)
 
@@ -648,13 +657,20 @@ class Run(_Recorded, TraceContext):
                 _open_runs.add(self)
         self._contexts[component.component_id] = component.span.get_span_context()
 
-    def _ended(self, component: ComponentSpan, outcome: str | None) -> None:
+    def _came_to(self, outcome: str, error: BaseException) -> None:
+        """What the run is if nobody says better: the first error, else what came last."""
+        if self._outcome != semconv.STATUS_ERROR:
+            self._outcome = outcome
+            if outcome == semconv.STATUS_ERROR:
+                self._error_type = error_type(error)
+
+    def _ended(self, component: ComponentSpan, error: BaseException | None) -> None:
         self._open.discard(component)
         if self._spans.edge_is_parent:
             self._finished.pop(component.component_id, None)
             self._finished[component.component_id] = None
-        if outcome is not None and self._outcome != semconv.STATUS_ERROR:
-            self._outcome = outcome
+        if error is not None:
+            self._came_to(outcome_of(error), error)
         if self.ended:
             self._forget_if_over()
         elif self._until is not None:  # its task is gone; this may have been the last
@@ -709,12 +725,14 @@ class Run(_Recorded, TraceContext):
 class ComponentSpan(_Recorded, ComponentTraceContext):
     """A component with its recording. Its methods may be called from any thread."""
 
-    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs")
+    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs", "calls", "iterations")
 
     def __init__(self) -> None:
         _Recorded.__init__(self)
         self.attachment = None
         self._logs = 0
+        self.calls: object = None  # the name of the flow that it calls
+        self.iterations = 0  # turns of the loop that it is
         self._nested: tuple[Run, ...] = ()
         self._outputs: Payload | None = None
 
@@ -818,7 +836,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if isinstance(run_of, Run):
                 if outcome == semconv.STATUS_ERROR and error is not None:
                     run_of._shown_below(error)
-                run_of._ended(self, outcome)
+                run_of._ended(self, error)
             else:
                 with _lock:
                     _lone_components.discard(self)

@@ -10,6 +10,7 @@ imported, when the service is created.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,10 +19,13 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+
 from flowspan import semconv
 from flowspan._guard import guard
 from flowspan._spans import ComponentSpan, Run
-from flowspan.context import RUN
+from flowspan.context import RUN, current_component
 from flowspan.pipeline import Pipeline, current_pipeline
 from flowspan.service import TracingService, close, open_component
 
@@ -40,12 +44,16 @@ except ImportError as missing:
         "pip install langflow (or lfx) into the same environment"
     ) from missing
 
+_START_RUN: Final = guard("start a run's span", "the run is not recorded; please report this")
+_READ: Final = guard("read which flow a component calls")
 _END_RUN: Final = guard("end a run's span")
 _END: Final = guard("end a component's span")
 _MANAGER: Final = guard(
     "find Langflow's own tracing service", "only flowspan traces; please report the version of lfx"
 )
+_REGISTER: Final = guard("take the trace that a request carries", "its runs are roots of their own")
 _MAX_CAUSES: Final = 10
+_SUBGRAPH: Final = re.compile("(?:^|_)subgraph - ")  # what Langflow calls the body of a loop
 
 
 class LangflowTracingService(TracingService):
@@ -92,15 +100,19 @@ class LangflowTracingService(TracingService):
         tracing_user_id: str | None = None,
         **more: Any,
     ) -> None:
-        await super().start_tracers(
-            run_id,
-            _run_name(run_name),
-            user_id,
-            session_id,
-            project_name,
-            flow_id,
-            tracing_user_id,
-        )
+        with _START_RUN:
+            name, iteration = _name_and_iteration(run_name)
+            run = self._pipeline.spans.start_run(
+                run_id,
+                name,
+                iteration=iteration,
+                user_id=user_id,
+                session_id=session_id,
+                project_name=project_name,
+                flow_id=flow_id,
+                tracing_user_id=tracing_user_id,
+            )
+            RUN.set(run)
         if self._theirs is not None:
             await self._theirs.start_tracers(
                 run_id=run_id,
@@ -222,6 +234,9 @@ class _Both:
 
     async def __aenter__(self) -> LangflowTracingService:
         self._opened = open_component(self._service._pipeline, self._component, *self._given)
+        with _READ:
+            if isinstance(self._opened, ComponentSpan):
+                self._opened.calls = getattr(self._component, "flow_name_selected", None)
         if self._theirs is not None:
             try:
                 await self._theirs.__aenter__()
@@ -258,6 +273,39 @@ class _Both:
                 close(opened, error)
 
 
+def register(app: Any) -> None:
+    """
+    What Langflow calls with its application: entry point `flowspan` of `langflow.plugins`.
+
+    A `traceparent` that comes with a request becomes the parent of its run also where nobody
+    instruments FastAPI.
+    """
+    with _REGISTER:
+        getattr(app, "_app", app).add_middleware(_Incoming)
+
+
+class _Incoming:
+    """ASGI middleware: what a request carries of a trace is in context, unless a span is."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        token = None
+        with _REGISTER:
+            if not trace.get_current_span().get_span_context().is_valid:
+                headers = scope.get("headers", ())
+                carrier = {
+                    name.decode("latin-1"): value.decode("latin-1") for name, value in headers
+                }
+                token = otel_context.attach(propagate.extract(carrier))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if token is not None:
+                otel_context.detach(token)
+
+
 def _add_usage(opened: ComponentSpan, component: object) -> None:
     """The tokens that Langflow counted; a Chat Output only repeats those of the model before it."""
     if type(component).__name__ == "ChatOutput":
@@ -286,9 +334,26 @@ def _unwrapped(error: BaseException) -> BaseException:
     return error
 
 
+def _name_and_iteration(given: str | None) -> tuple[str | None, int | None]:
+    """A run's name as people know it; a turn of a loop has its number instead of one."""
+    around = current_component()
+    if not isinstance(around, ComponentSpan):
+        return _run_name(given), None
+    if given is not None and _SUBGRAPH.search(given):
+        around.iterations += 1
+        return f"iteration {around.iterations}", around.iterations
+    if _is_nameless(given):  # a sub-flow: its name is known to the component at best
+        return around.calls if type(around.calls) is str and around.calls else around.name, None
+    return given, None
+
+
+def _is_nameless(given: str | None) -> bool:
+    return given is None or given.startswith("None - ")
+
+
 def _run_name(given: str | None) -> str | None:
     """`lfx run` knows no name of its flow: then that of its file."""
-    if given is not None and not given.startswith("None - "):
+    if not _is_nameless(given):
         return given
     arguments = sys.argv[1:]
     if "run" not in arguments and "serve" not in arguments:
