@@ -24,8 +24,10 @@ ORDER = (
     "_spans",
     "propagation",
     "pipeline",
+    "_calls",
     "service",
     "__init__",
+    "langchain",
     "langflow",
     "cli",
 )

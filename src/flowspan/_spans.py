@@ -69,6 +69,7 @@ _clock = time.time_ns
 _lock = threading.RLock()
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 _lone_components: set[ComponentSpan] = set()
+_lone_calls: set[Any] = set()  # of models, tools, …, outside a run: see `_calls`
 _orphans: deque[Run] = deque()
 _recent: OrderedDict[str, SpanContext] = OrderedDict()
 
@@ -370,14 +371,14 @@ def _has_ended(span: Span) -> bool:
     return not span.is_recording() and getattr(span, "end_time", None) is not None
 
 
-def _active_below(component: ComponentTraceContext) -> Span:
+def _active_below(component: ComponentTraceContext | TraceContext) -> Span:
     """The current span if it is of the component's trace and active, else the component's."""
     current = trace.get_current_span()
     same_trace = current.get_span_context().trace_id == component.span.get_span_context().trace_id
     return current if same_trace and not _has_ended(current) else component.span
 
 
-_RECORDED: Final = ("_cut", "_hidden", "_raised", "_recording", "_spans")
+_RECORDED: Final = ("_calls", "_cut", "_hidden", "_raised", "_recording", "_spans")
 
 
 class _Recorded:
@@ -389,6 +390,7 @@ class _Recorded:
     _raised: tuple[_Raise, ...]
     _cut: tuple[str, ...]
     _hidden: dict[str, int] | None
+    _calls: set[Any] | None  # what `_calls` has open here
     span: Span
     ended: bool
 
@@ -397,6 +399,7 @@ class _Recorded:
         self._recording = False
         self._cut = ()
         self._hidden = None
+        self._calls = None
         self._raised = ()  # what components below have shown already
 
     def _noted(self, attribute: str, payload: Payload) -> Payload:
@@ -458,6 +461,14 @@ class _Recorded:
         """A component or run below has shown *error*. The error itself is not kept alive."""
         if not self.ended:
             self._raised = (*self._raised[1 - _MAX_RAISED :], _where_raised(error))
+
+    def _end_calls(self, status: str) -> None:
+        """End the calls whose end never came."""
+        if self._calls:
+            with _lock:
+                calls = list(self._calls)
+            for call in calls:
+                call.end(status=status)
 
     def _marks(self) -> None:
         """What was cut and how much was hidden, last of all."""
@@ -543,6 +554,7 @@ class Run(_Recorded, TraceContext):
             return False
         self._disown()
         try:
+            self._end_calls(semconv.STATUS_ABANDONED)
             if self._recording:
                 self._conclude(error, status)
         finally:
@@ -702,7 +714,7 @@ class Run(_Recorded, TraceContext):
 class ComponentSpan(_Recorded, ComponentTraceContext):
     """A component with its recording. Its methods may be called from any thread."""
 
-    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs")
+    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs", "usage_below")
 
     def __init__(self) -> None:
         _Recorded.__init__(self)
@@ -710,6 +722,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         self._logs = 0
         self._nested: tuple[Run, ...] = ()
         self._outputs: Payload | None = None
+        self.usage_below = False  # a call below carries tokens: those of the component are the same
 
     # ---- what users call
 
@@ -802,6 +815,8 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         try:
             for run in self._nested:  # it is closed for them
                 run.end_unended(outcome or status or semconv.STATUS_OK)
+            cancelled = outcome == semconv.STATUS_CANCELLED
+            self._end_calls(semconv.STATUS_CANCELLED if cancelled else semconv.STATUS_ABANDONED)
             if self._recording:
                 self._conclude(error, outcome, status)
         finally:
@@ -980,7 +995,8 @@ def end_all_open(spans: Spans) -> int:
     runs = open_runs(spans)
     with _lock:
         components = [component for component in _lone_components if component._spans is spans]
-    count = 0
+        calls = [call for call in _lone_calls if call._spans is spans]
+    count = sum(call.end(status=semconv.STATUS_ABANDONED) for call in calls)
     for run in runs:
         components.extend(run._open)
     for component in components:
