@@ -72,6 +72,7 @@ _lone_components: set[ComponentSpan] = set()
 _lone_calls: set[Any] = set()  # of models, tools, …, outside a run: see `_calls`
 _orphans: deque[Run] = deque()
 _recent: OrderedDict[str, SpanContext] = OrderedDict()
+_call_in_context: Callable[[], Any] | None = None  # a bridge's way to the open call around the code
 
 
 def _kinds(openinference: str, langwatch: str, traceloop: str, operation: str | None = None) -> Any:
@@ -372,10 +373,16 @@ def _has_ended(span: Span) -> bool:
 
 
 def _active_below(component: ComponentTraceContext | TraceContext) -> Span:
-    """The current span if it is of the component's trace and active, else the component's."""
+    """The active span inside *component*: the current one, or that of a call; else its own."""
     current = trace.get_current_span()
     same_trace = current.get_span_context().trace_id == component.span.get_span_context().trace_id
-    return current if same_trace and not _has_ended(current) else component.span
+    if same_trace and current is not component.span and not _has_ended(current):
+        return current
+    call = None if _call_in_context is None else _call_in_context()
+    if call is not None and component in (call.component, call.run):
+        span: Span = call.span
+        return span
+    return component.span
 
 
 _RECORDED: Final = ("_calls", "_cut", "_hidden", "_raised", "_recording", "_spans")
@@ -462,9 +469,12 @@ class _Recorded:
         if not self.ended:
             self._raised = (*self._raised[1 - _MAX_RAISED :], _where_raised(error))
 
-    def _end_calls(self, status: str) -> None:
-        """End the calls whose end never came."""
+    def _end_calls(self, error: BaseException | None, status: str | None) -> None:
+        """End the calls whose end never came: as cancelled if this is, else as abandoned."""
         if self._calls:
+            outcome = status if error is None else outcome_of(error)
+            cancelled = outcome == semconv.STATUS_CANCELLED
+            status = semconv.STATUS_CANCELLED if cancelled else semconv.STATUS_ABANDONED
             with _lock:
                 calls = list(self._calls)
             for call in calls:
@@ -554,7 +564,7 @@ class Run(_Recorded, TraceContext):
             return False
         self._disown()
         try:
-            self._end_calls(semconv.STATUS_ABANDONED)
+            self._end_calls(error, status)
             if self._recording:
                 self._conclude(error, status)
         finally:
@@ -815,8 +825,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         try:
             for run in self._nested:  # it is closed for them
                 run.end_unended(outcome or status or semconv.STATUS_OK)
-            cancelled = outcome == semconv.STATUS_CANCELLED
-            self._end_calls(semconv.STATUS_CANCELLED if cancelled else semconv.STATUS_ABANDONED)
+            self._end_calls(error, status)
             if self._recording:
                 self._conclude(error, outcome, status)
         finally:
@@ -996,7 +1005,9 @@ def end_all_open(spans: Spans) -> int:
     with _lock:
         components = [component for component in _lone_components if component._spans is spans]
         calls = [call for call in _lone_calls if call._spans is spans]
-    count = sum(call.end(status=semconv.STATUS_ABANDONED) for call in calls)
+    count = 0
+    for call in calls:
+        count += call.end(status=semconv.STATUS_ABANDONED)
     for run in runs:
         components.extend(run._open)
     for component in components:

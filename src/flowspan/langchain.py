@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
-from flowspan import semconv
+from flowspan import _spans, semconv
 from flowspan._calls import Call, find
 from flowspan._guard import guard
 from flowspan._payload import MAX_ID_CHARS
@@ -24,6 +24,7 @@ from flowspan.context import TraceContext
 try:
     from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
     from langchain_core.messages import BaseMessage, ToolMessage
+    from langchain_core.runnables.config import var_child_runnable_config
 except ImportError as missing:
     raise ImportError(
         "flowspan.langchain traces LangChain, and langchain-core is not installed here: "
@@ -221,7 +222,8 @@ class CallbackHandler(BaseCallbackHandler):
             if call is not None:
                 _make_agent(call)
 
-    on_agent_finish = on_agent_action
+    def on_agent_finish(self, finish: Any, **kwargs: Any) -> None:
+        self.on_agent_action(finish, **kwargs)
 
 
 HANDLER: Final = CallbackHandler()
@@ -235,8 +237,18 @@ def _open(kwargs: Mapping[str, Any]) -> Call | None:
     run_id = kwargs.get("run_id")
     if run_id is None or find(run_id) is not None:  # two of us, in one list of callbacks
         return None
-    call = Call(run_id, find(kwargs.get("parent_run_id")))
+    call = Call(run_id, find(kwargs.get("parent_run_id")) or _call_in_context())
     return call if call.worthwhile else None
+
+
+def _call_in_context() -> Call | None:
+    """The open call that this code runs in, which LangChain notes in a context variable."""
+    config = var_child_runnable_config.get()
+    manager = config.get("callbacks") if config else None
+    return find(getattr(manager, "parent_run_id", None))
+
+
+_spans._call_in_context = _call_in_context  # so components and runs nest below a tool as well
 
 
 def _show(call: Call, name: str, kind: SpanKind, attributes: dict[str, Any]) -> bool:
@@ -495,8 +507,8 @@ def _message(message: Any) -> dict[str, Any]:
         return {"role": "user", "parts": [{"type": "text", "content": message}]}
     role = _ROLES.get(message.type, message.type)
     if isinstance(message, ToolMessage):
-        part = {"type": "tool_call_response", "id": message.tool_call_id}
-        return {"role": "tool", "parts": [{**part, "response": message.content}]}
+        answer = {"type": "tool_call_response", "id": message.tool_call_id}
+        return {"role": "tool", "parts": [{**answer, "response": message.content}]}
     content: Any = message.content
     blocks = [content] if isinstance(content, str) else content
     parts = [part for block in blocks if (part := _part(block)) is not None]
