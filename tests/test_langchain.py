@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langchain_core.callbacks import BaseCallbackManager
@@ -679,6 +679,70 @@ def test_an_agent_of_langchain(spans):
     run = spans.named("flow").attributes
     assert run["flowspan.usage.input_tokens"] == 77
     assert run["flowspan.usage.output_tokens"] == 33
+
+
+class State(TypedDict):
+    number: int
+
+
+def graph(node: Any, **options: Any) -> Any:
+    from langgraph.graph import START, StateGraph
+
+    builder = StateGraph(State)
+    builder.add_node("step", node)
+    builder.add_edge(START, "step")
+    return builder.compile(**options)
+
+
+async def test_a_graph_and_its_nodes(spans):
+    """One span a node, below the graph's; a graph inside a node below the node."""
+    inner = graph(lambda state: {"number": state["number"] + 1}, name="inner")
+    outer = graph(lambda state: inner.invoke(state), name="outer")
+    with flowspan.run("flow"), flowspan.component("Graph"):
+        assert await outer.ainvoke({"number": 1}, CONFIG) == {"number": 2}
+        assert [step async for step in inner.astream({"number": 1}, CONFIG)]
+
+    assert spans.tree()["flow"]["Graph"] == {
+        "outer": {"step": {"inner": {"step": {}}}},
+        "inner": {"step": {}},
+    }
+    span = next(span for span in spans.all() if span.name == "outer")
+    assert json.loads(span.attributes["input.value"]) == {"number": 1}
+    assert json.loads(span.attributes["output.value"]) == {"number": 2}
+
+
+def test_a_graph_that_waits_for_somebody_is_paused_not_failed(spans):
+    from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.types import Command, interrupt
+
+    asking = graph(lambda state: {"number": interrupt("how many?")}, checkpointer=InMemorySaver())
+    config = {**CONFIG, "configurable": {"thread_id": "t-1"}}
+    with flowspan.run("flow"):
+        asking.invoke({"number": 1}, config)
+        assert asking.invoke(Command(resume=5), config) == {"number": 5}
+
+    assert spans.tree() == {"flow": {"LangGraph": {"step": {}}, "LangGraph#2": {"step": {}}}}
+    first, *others = spans.all()
+    assert first.attributes["flowspan.call.status"] == "paused"
+    assert not [span for span in others if "flowspan.call.status" in span.attributes]
+    assert not [span for span in spans.all() if span.status.status_code is StatusCode.ERROR]
+
+
+def test_an_agent_that_says_so_while_it_runs(spans):
+    """LangChain's executor under a name of one's own, and LangGraph's prebuilt agent."""
+    executor, graph, node = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    with flowspan.run("flow"):
+        HANDLER.on_chain_start(None, {}, run_id=executor, name="Helper")
+        HANDLER.on_agent_action(object(), run_id=executor)
+        HANDLER.on_chain_end({}, run_id=executor)
+        HANDLER.on_chain_start(None, {}, run_id=graph, name="LangGraph")
+        about = {"name": "agent", "metadata": {"langgraph_node": "agent"}}
+        HANDLER.on_chain_start(None, {}, run_id=node, parent_run_id=graph, **about)
+        HANDLER.on_chain_end({}, run_id=node)
+        HANDLER.on_chain_end({}, run_id=graph)
+
+    assert spans.tree() == {"flow": {"invoke_agent Helper": {}, "invoke_agent": {"agent": {}}}}
+    assert spans.named("invoke_agent Helper").attributes["gen_ai.agent.name"] == "Helper"
 
 
 # ---- others who trace LangChain
