@@ -847,7 +847,7 @@ def test_a_full_table_ends_the_oldest(spans, failures, monkeypatch):
 @pytest.mark.parametrize("settings", [{"sampler": "always_off"}, {"disabled": True}])
 def test_what_is_not_recorded_is_not_looked_at(configured, monkeypatch, settings):
     spans = configured(**settings)
-    monkeypatch.setattr("flowspan.langchain._message", fails)
+    monkeypatch.setattr("flowspan.langchain.message", fails)
     with flowspan.run("flow"), flowspan.component("LLM"):
         model().invoke("hi", CONFIG)
         assert not _calls._open

@@ -3,13 +3,14 @@ LangChain's calls as child spans: models, tools, retrievers, agents, chains and 
 
 `CallbackHandler()` goes wherever LangChain takes callbacks; `get_langchain_callbacks()` of the
 tracing services gives it. It holds nothing: the open calls are in `_calls`, which finds their
-parent when they start. Here LangChain's objects are read. Every callback is guarded at its edge.
+parent when they start; `_messages` reads what models are given and give. Every callback is guarded
+at its edge.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
@@ -17,13 +18,22 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from flowspan import _spans, semconv
 from flowspan._calls import Call, find
 from flowspan._guard import guard
+from flowspan._messages import (
+    PROVIDERS,
+    answer_message,
+    mapping,
+    message,
+    request_attributes,
+    response_attributes,
+    usage,
+)
 from flowspan._payload import MAX_ID_CHARS
 from flowspan._spans import _COMPONENT_KINDS, _MODEL_KINDS, _OTHER_KINDS
 from flowspan.context import TraceContext
 
 try:
     from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
-    from langchain_core.messages import BaseMessage, ToolMessage
+    from langchain_core.messages import ToolMessage
     from langchain_core.runnables.config import var_child_runnable_config
 except ImportError as missing:
     raise ImportError(
@@ -36,42 +46,12 @@ _END: Final = guard("record the end of a LangChain call")
 
 _CHAIN: Final = "chain"
 _AGENT: Final = "agent"
-_MAX_CHARS: Final = 1_024  # of a block that is no text: pictures and sound are named
-_MAX_STOPS: Final = 16
+_NAMELESS: Final = ("AgentExecutor", "LangGraph")  # the class, where nobody gave a name
 
 _OTHERS: Final = (
     "openinference.instrumentation.langchain",
     "opentelemetry.instrumentation.langchain",
     "opentelemetry.instrumentation.genai.langchain",
-)
-
-# LangChain's word for a provider, where the convention has another.
-_PROVIDERS: Final = {
-    "azure": "azure.ai.openai",
-    "azure_openai": "azure.ai.openai",
-    "azure_ai": "azure.ai.inference",
-    "amazon_bedrock": "aws.bedrock",
-    "bedrock": "aws.bedrock",
-    "google_genai": "gcp.gemini",
-    "google_vertexai": "gcp.vertex_ai",
-    "ibm": "ibm.watsonx.ai",
-    "mistral": "mistral_ai",
-    "mistralai": "mistral_ai",
-    "xai": "x_ai",
-}
-_ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
-_REQUEST: Final = (
-    (semconv.GEN_AI_REQUEST_TEMPERATURE, float, ("temperature",)),
-    (semconv.GEN_AI_REQUEST_TOP_P, float, ("top_p",)),
-    (semconv.GEN_AI_REQUEST_TOP_K, int, ("top_k",)),
-    (semconv.GEN_AI_REQUEST_FREQUENCY_PENALTY, float, ("frequency_penalty",)),
-    (semconv.GEN_AI_REQUEST_PRESENCE_PENALTY, float, ("presence_penalty",)),
-    (semconv.GEN_AI_REQUEST_SEED, int, ("seed",)),
-    (
-        semconv.GEN_AI_REQUEST_MAX_TOKENS,
-        int,
-        ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample"),
-    ),
 )
 
 
@@ -98,11 +78,11 @@ class CallbackHandler(BaseCallbackHandler):
     def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
         with _START:
             conversation = messages[0] if messages else []
-            _start_model("chat", serialized, lambda: [*map(_message, conversation)], kwargs)
+            _start_model("chat", serialized, lambda: [*map(message, conversation)], kwargs)
 
     def on_llm_start(self, serialized: Any, prompts: Any, **kwargs: Any) -> None:
         with _START:
-            _start_model("text_completion", serialized, lambda: [*map(_message, prompts)], kwargs)
+            _start_model("text_completion", serialized, lambda: [*map(message, prompts)], kwargs)
 
     def on_llm_new_token(self, token: Any = "", **kwargs: Any) -> None:
         with _END:
@@ -187,15 +167,15 @@ class CallbackHandler(BaseCallbackHandler):
             name = _name(call, serialized, kwargs) or "chain"
             call.kind = _CHAIN
             above = find(kwargs.get("parent_run_id"))
-            metadata = _mapping(kwargs.get("metadata"))
+            metadata = mapping(kwargs.get("metadata"))
             if metadata.get("langgraph_node") == name == "agent" and above is not None:
                 _make_agent(above)  # the graph of LangGraph's `create_react_agent`
-            if not call.is_root and _is_plumbing(name, metadata, kwargs):
+            if not call.is_root and _is_plumbing(name, kwargs):
                 call.open()
                 return
             if _show(call, name, SpanKind.INTERNAL, dict(_OTHER_KINDS)):
                 if _is_agent(name, metadata):
-                    _make_agent(call, None if name == "LangGraph" else name)
+                    _make_agent(call, name)
                 call.inputs(call._spans.payloads.freeze(inputs))
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
@@ -304,18 +284,14 @@ def _way_out(tracer: Any) -> Any:
 # ---- what LangChain says of a call
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _name(call: Call, serialized: Any, kwargs: Mapping[str, Any]) -> str | None:
-    described = _mapping(serialized)
+    described = mapping(serialized)
     path = described.get("id")
     of_class = path[-1] if isinstance(path, list) and path else None
     return call._spans.payloads.short(kwargs.get("name") or described.get("name") or of_class)
 
 
-def _is_plumbing(name: str, metadata: Mapping[str, Any], kwargs: Mapping[str, Any]) -> bool:
+def _is_plumbing(name: str, kwargs: Mapping[str, Any]) -> bool:
     """What LangChain puts between the calls that a person knows of."""
     return (
         "langsmith:hidden" in (kwargs.get("tags") or ())
@@ -339,7 +315,7 @@ def _make_agent(call: Call, name: str | None = None) -> None:
     call.kind = _AGENT
     given = name or getattr(call.span, "name", None)
     call.span.set_attributes({**_COMPONENT_KINDS["agent"], **_conversation(call, {})})
-    if given and given != "LangGraph":
+    if given and given not in _NAMELESS:
         call.span.set_attribute(semconv.GEN_AI_AGENT_NAME, given)
         call.span.update_name(f"invoke_agent {given}")
     else:
@@ -363,45 +339,25 @@ def _start_model(
     if call is None:
         return
     short = call._spans.payloads.short
-    params = _mapping(kwargs.get("invocation_params"))
-    metadata = _mapping(kwargs.get("metadata"))
+    params = mapping(kwargs.get("invocation_params"))
+    metadata = mapping(kwargs.get("metadata"))
     attributes: dict[str, Any] = {
         **_MODEL_KINDS,
         semconv.GEN_AI_OPERATION_NAME: operation,
         **_conversation(call, metadata),
     }
     provider = short(metadata.get("ls_provider")) or _name(call, serialized, {}) or "langchain"
-    attributes[semconv.GEN_AI_PROVIDER_NAME] = _PROVIDERS.get(provider, provider.lower())
+    attributes[semconv.GEN_AI_PROVIDER_NAME] = PROVIDERS.get(provider, provider.lower())
     named = (params.get(key) for key in ("model", "model_name", "model_id"))
     model = short(metadata.get("ls_model_name") or next(filter(None, named), None))
     if model:
         attributes[semconv.GEN_AI_REQUEST_MODEL] = model
-    attributes.update(_request(params, metadata, short))
+    attributes.update(request_attributes(params, metadata, short))
     call.kind = "model"
     name = f"{operation} {model}" if model else operation
     if _show(call, name, SpanKind.CLIENT, attributes):
         payload = call._spans.payloads.freeze(messages())
         call.inputs(payload, semconv.GEN_AI_INPUT_MESSAGES)
-
-
-def _request(
-    params: Mapping[str, Any], metadata: Mapping[str, Any], short: Callable[[Any], str | None]
-) -> Iterable[tuple[str, Any]]:
-    for attribute, kind, names in _REQUEST:
-        for value in (*map(params.get, names), metadata.get(f"ls_{names[0]}")):
-            if type(value) is kind or (kind is float and type(value) is int):
-                yield attribute, kind(value)
-                break
-    stops = params.get("stop") or params.get("stop_sequences")
-    if isinstance(stops, (list, str)) and stops:
-        given = [stops] if isinstance(stops, str) else stops[:_MAX_STOPS]
-        yield (
-            semconv.GEN_AI_REQUEST_STOP_SEQUENCES,
-            [text for stop in given if (text := short(stop))],
-        )
-    count = params.get("n")
-    if type(count) is int and count > 1:
-        yield semconv.GEN_AI_REQUEST_CHOICE_COUNT, count
 
 
 # ---- what it gave
@@ -432,113 +388,18 @@ def _record_result(call: Call, output: Any) -> None:
 
 
 def _record_answer(call: Call, response: Any) -> None:
+    """The answer of a model, and its tokens: those also where the span is somebody else's."""
+    totals = mapping(response.llm_output)
     answers = [answer for batch in response.generations for answer in batch]
-    totals = _mapping(response.llm_output)
-    usage = _usage(answers, totals)
-    if usage:
+    used = usage(answers, totals)
+    if used:
         call.usage(
-            usage.get(semconv.GEN_AI_USAGE_INPUT_TOKENS, 0),
-            usage.get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, 0),
+            used.get(semconv.GEN_AI_USAGE_INPUT_TOKENS, 0),
+            used.get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, 0),
         )
-    if not call._recording or not answers:
-        return
-    payloads = call._spans.payloads
-    late: dict[str, Any] = dict(usage)
-    tree: list[dict[str, Any]] = []
-    reasons: list[str] = []
-    for answer in answers:
-        message = getattr(answer, "message", None)
-        about = {**_mapping(getattr(answer, "generation_info", None))}
-        about.update(_mapping(getattr(message, "response_metadata", None)))
-        said = _message(message if message is not None else answer.text)
-        said["role"] = "assistant"
-        found = (about.get(key) for key in ("finish_reason", "stop_reason", "done_reason"))
-        if reason := payloads.short(next(filter(None, found), None)):
-            said["finish_reason"] = reason
-            reasons.append(reason)
-        tree.append(said)
-        model = about.get("model_name") or about.get("model") or totals.get("model_name")
-        if model := payloads.short(model):
-            late[semconv.GEN_AI_RESPONSE_MODEL] = model
-        answer_id = about.get("id") or getattr(message, "id", None)
-        if isinstance(answer_id, str) and not answer_id.startswith(("run-", "lc_run-")):
-            late[semconv.GEN_AI_RESPONSE_ID] = payloads.short(answer_id, MAX_ID_CHARS)
-    if reasons:
-        late[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = reasons
-    call.span.set_attributes(late)
-    call.outputs(payloads.freeze(tree), semconv.GEN_AI_OUTPUT_MESSAGES)
-
-
-_USAGE: Final = (
-    (semconv.GEN_AI_USAGE_INPUT_TOKENS, ("input_tokens", "prompt_tokens")),
-    (semconv.GEN_AI_USAGE_OUTPUT_TOKENS, ("output_tokens", "completion_tokens")),
-)
-_DETAILS: Final = (
-    (semconv.GEN_AI_USAGE_CACHE_READ, "input_token_details", "cache_read"),
-    (semconv.GEN_AI_USAGE_CACHE_CREATION, "input_token_details", "cache_creation"),
-    (semconv.GEN_AI_USAGE_REASONING, "output_token_details", "reasoning"),
-)
-
-
-def _usage(answers: Iterable[Any], totals: Mapping[str, Any]) -> dict[str, int]:
-    """The tokens of one call. Each of several answers names those of all: the first counts."""
-    given = (getattr(getattr(one, "message", None), "usage_metadata", None) for one in answers)
-    usage = _mapping(next(filter(None, given), None) or totals.get("token_usage"))
-    usage = usage or _mapping(totals.get("usage"))
-    if usage.get("total_cost") == 0:
-        return {}  # an answer out of LangChain's own cache: no model was asked
-    found: dict[str, int] = {}
-    for attribute, names in _USAGE:
-        for value in map(usage.get, names):
-            if type(value) is int and 0 <= value < 2**63:
-                found.setdefault(attribute, value)
-    for attribute, details, name in _DETAILS:
-        value = _mapping(usage.get(details)).get(name)
-        if type(value) is int and 0 < value < 2**63:
-            found[attribute] = value
-    return found
-
-
-# ---- messages, as the conventions write them
-
-
-def _message(message: Any) -> dict[str, Any]:
-    if not isinstance(message, BaseMessage):  # a prompt, or whatever a model of its own is given
-        return {"role": "user", "parts": [{"type": "text", "content": message}]}
-    role = _ROLES.get(message.type, message.type)
-    if isinstance(message, ToolMessage):
-        answer = {"type": "tool_call_response", "id": message.tool_call_id}
-        return {"role": "tool", "parts": [{**answer, "response": message.content}]}
-    content: Any = message.content
-    blocks = [content] if isinstance(content, str) else content
-    parts = [part for block in blocks if (part := _part(block)) is not None]
-    for kind in ("tool_calls", "invalid_tool_calls"):
-        for asked in getattr(message, kind, ()):
-            call = {"type": "tool_call", "id": asked.get("id"), "name": asked.get("name")}
-            parts.append({**call, "arguments": asked.get("args")})
-    return {"role": getattr(message, "role", role), "parts": parts}
-
-
-def _part(block: Any) -> dict[str, Any] | None:
-    """A block of a message; None for what is empty or stands among the tool calls as well."""
-    if isinstance(block, str):
-        return {"type": "text", "content": block} if block else None
-    fields = _mapping(block)
-    kind = fields.get("type")
-    if kind == "text":
-        return {"type": "text", "content": fields.get("text")}
-    if kind in ("reasoning", "thinking"):
-        thought = fields.get("reasoning") or fields.get("thinking")
-        return {"type": "reasoning", "content": thought}
-    if kind in ("tool_use", "tool_call", "function_call", "input_json_delta"):
-        return None
-    return {"type": kind or "block", "content": _named(fields, 0)}
-
-
-def _named(value: Any, depth: int) -> Any:
-    """*value* with its long texts, pictures mostly, named by their length."""
-    if isinstance(value, str) and len(value) > _MAX_CHARS:
-        return f"<{len(value)} characters>"
-    if isinstance(value, dict) and depth < 3:
-        return {key: _named(item, depth + 1) for key, item in value.items()}
-    return value
+    if call._recording:
+        payloads = call._spans.payloads
+        call.span.set_attributes({**used, **response_attributes(answers, totals, payloads.short)})
+        if answers:
+            said = payloads.freeze([answer_message(answer) for answer in answers])
+            call.outputs(said, semconv.GEN_AI_OUTPUT_MESSAGES)
