@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import copy
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -699,7 +700,7 @@ async def test_a_graph_and_its_nodes(spans):
     inner = graph(lambda state: {"number": state["number"] + 1}, name="inner")
     outer = graph(lambda state: inner.invoke(state), name="outer")
     with flowspan.run("flow"), flowspan.component("Graph"):
-        assert await outer.ainvoke({"number": 1}, CONFIG) == {"number": 2}
+        assert outer.invoke({"number": 1}, CONFIG) == {"number": 2}
         assert [step async for step in inner.astream({"number": 1}, CONFIG)]
 
     assert spans.tree()["flow"]["Graph"] == {
@@ -743,6 +744,43 @@ def test_an_agent_that_says_so_while_it_runs(spans):
 
     assert spans.tree() == {"flow": {"invoke_agent Helper": {}, "invoke_agent": {"agent": {}}}}
     assert spans.named("invoke_agent Helper").attributes["gen_ai.agent.name"] == "Helper"
+
+
+def test_a_call_after_its_run_is_still_of_its_trace(spans):
+    """As a component that opens late; it is in nobody's way."""
+
+    def late() -> None:
+        model().invoke("hi", CONFIG)
+
+    with flowspan.run("flow"):
+        copied = contextvars.copy_context()
+    copied.run(late)
+
+    assert spans.tree() == {"flow": {"chat fake-1": {}}}
+
+
+def test_a_shutdown_ends_what_is_open(spans):
+    run_id = uuid.uuid4()
+    HANDLER.on_tool_start({"name": "t"}, "x", run_id=run_id)
+    flowspan.configure().shutdown()
+
+    assert not _calls._open
+    assert spans.named("execute_tool t").attributes["flowspan.call.status"] == "abandoned"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_leaves_the_calls_of_its_parent_alone(spans):
+    run_id = uuid.uuid4()
+    with flowspan.run("flow"):
+        HANDLER.on_tool_start({"name": "t"}, "x", run_id=run_id)
+        child = os.fork()
+        if child == 0:
+            HANDLER.on_tool_end("of the child", run_id=run_id)
+            os._exit(len(spans.all()))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        HANDLER.on_tool_end("y", run_id=run_id)
+
+    assert spans.named("execute_tool t").attributes["output.value"] == "y"
 
 
 # ---- others who trace LangChain
