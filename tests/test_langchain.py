@@ -636,9 +636,12 @@ def test_without_a_run_a_chain_is_a_trace(spans):
     """A chain is shown if it is the root: its calls stay together."""
     chain = ChatPromptTemplate.from_template("say {x}") | model() | StrOutputParser()
 
-    chain.invoke({"x": "1"}, CONFIG)
+    list(chain.stream({"x": "1"}, CONFIG))
 
     assert spans.tree() == {"RunnableSequence": {"chat fake-1": {}}}
+    attributes = spans.named("RunnableSequence").attributes
+    assert json.loads(attributes["input.value"]) == {"x": "1"}
+    assert attributes["output.value"] == "hello world"
 
 
 def test_without_a_run_it_nests_below_the_active_span(spans):
@@ -726,6 +729,21 @@ def test_a_graph_that_waits_for_somebody_is_paused_not_failed(spans):
     first, *others = spans.all()
     assert first.attributes["flowspan.call.status"] == "paused"
     assert not [span for span in others if "flowspan.call.status" in span.attributes]
+    assert not [span for span in spans.all() if span.status.status_code is StatusCode.ERROR]
+
+
+def test_a_command_to_the_graph_around_is_no_error(spans):
+    from langgraph.graph import START, StateGraph
+    from langgraph.types import Command
+
+    inner = graph(lambda state: Command(graph=Command.PARENT, goto="last", update={"number": 7}))
+    builder = StateGraph(State)
+    builder.add_node("first", inner, destinations=("last",))
+    builder.add_node("last", lambda state: {"number": state["number"] + 1})
+    builder.add_edge(START, "first")
+    with flowspan.run("flow"):
+        assert builder.compile().invoke({"number": 1}, CONFIG) == {"number": 8}
+
     assert not [span for span in spans.all() if span.status.status_code is StatusCode.ERROR]
 
 

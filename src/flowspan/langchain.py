@@ -45,7 +45,6 @@ _START: Final = guard("record the start of a LangChain call")
 _END: Final = guard("record the end of a LangChain call")
 
 _CHAIN: Final = "chain"
-_AGENT: Final = "agent"
 _NAMELESS: Final = ("AgentExecutor", "LangGraph")  # the class, where nobody gave a name
 
 _OTHERS: Final = (
@@ -180,11 +179,7 @@ class CallbackHandler(BaseCallbackHandler):
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
         with _END:
-            call = find(kwargs.get("run_id"))
-            streamed = kwargs.get("inputs")  # known only now
-            if call is not None and call._recording and streamed is not None:
-                call.inputs(call._spans.payloads.freeze(streamed))
-            _end(kwargs, outputs, _record_output)
+            _end(kwargs, (outputs, kwargs.get("inputs")), _record_chain)
 
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
         with _END:
@@ -312,7 +307,7 @@ def _make_agent(call: Call, name: str | None = None) -> None:
     """A chain turns out to be an agent; most say so only while they run."""
     if call.kind != _CHAIN or not call._recording:
         return
-    call.kind = _AGENT
+    call.kind = "agent"
     given = name or getattr(call.span, "name", None)
     call.span.set_attributes({**_COMPONENT_KINDS["agent"], **_conversation(call, {})})
     if given and given not in _NAMELESS:
@@ -366,6 +361,15 @@ def _start_model(
 def _record_output(call: Call, output: Any) -> None:
     if call._recording:
         call.outputs(call._spans.payloads.freeze(output))
+
+
+def _record_chain(call: Call, given: tuple[Any, Any]) -> None:
+    outputs, streamed = given
+    if call._recording:
+        if streamed is not None:  # inputs that came in pieces are known only now
+            call.inputs(call._spans.payloads.freeze(streamed))
+        if outputs is not None:
+            call.outputs(call._spans.payloads.freeze(outputs))
 
 
 def _record_result(call: Call, output: Any) -> None:
