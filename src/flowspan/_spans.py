@@ -69,8 +69,10 @@ _clock = time.time_ns
 _lock = threading.RLock()
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 _lone_components: set[ComponentSpan] = set()
+_lone_calls: set[Any] = set()  # of models, tools, …, outside a run: see `_calls`
 _orphans: deque[Run] = deque()
 _recent: OrderedDict[str, SpanContext] = OrderedDict()
+_call_in_context: Callable[[], Any] | None = None  # a bridge's way to the open call around the code
 
 
 def _kinds(openinference: str, langwatch: str, traceloop: str, operation: str | None = None) -> Any:
@@ -382,14 +384,20 @@ def _has_ended(span: Span) -> bool:
     return not span.is_recording() and getattr(span, "end_time", None) is not None
 
 
-def _active_below(component: ComponentTraceContext) -> Span:
-    """The current span if it is of the component's trace and active, else the component's."""
+def _active_below(component: ComponentTraceContext | TraceContext) -> Span:
+    """The active span inside *component*: the current one, or that of a call; else its own."""
     current = trace.get_current_span()
     same_trace = current.get_span_context().trace_id == component.span.get_span_context().trace_id
-    return current if same_trace and not _has_ended(current) else component.span
+    if same_trace and current is not component.span and not _has_ended(current):
+        return current
+    call = None if _call_in_context is None else _call_in_context()
+    if call is not None and component in (call.component, call.run):
+        span: Span = call.span
+        return span
+    return component.span
 
 
-_RECORDED: Final = ("_cut", "_hidden", "_raised", "_recording", "_spans")
+_RECORDED: Final = ("_calls", "_cut", "_hidden", "_raised", "_recording", "_spans")
 
 
 class _Recorded:
@@ -401,6 +409,7 @@ class _Recorded:
     _raised: tuple[_Raise, ...]
     _cut: tuple[str, ...]
     _hidden: dict[str, int] | None
+    _calls: set[Any] | None  # what `_calls` has open here
     span: Span
     ended: bool
 
@@ -409,6 +418,7 @@ class _Recorded:
         self._recording = False
         self._cut = ()
         self._hidden = None
+        self._calls = None
         self._raised = ()  # what components below have shown already
 
     def _noted(self, attribute: str, payload: Payload) -> Payload:
@@ -469,6 +479,17 @@ class _Recorded:
         """A component or run below has shown *error*. The error itself is not kept alive."""
         if not self.ended:
             self._raised = (*self._raised[1 - _MAX_RAISED :], _where_raised(error))
+
+    def _end_calls(self, error: BaseException | None, status: str | None) -> None:
+        """End the calls whose end never came: as cancelled if this is, else as abandoned."""
+        if self._calls:
+            outcome = status if error is None else outcome_of(error)
+            cancelled = outcome == semconv.STATUS_CANCELLED
+            status = semconv.STATUS_CANCELLED if cancelled else semconv.STATUS_ABANDONED
+            with _lock:
+                calls = list(self._calls)
+            for call in calls:
+                call.end(status=status)
 
     def _marks(self) -> None:
         """What was cut and how much was hidden, last of all."""
@@ -556,6 +577,7 @@ class Run(_Recorded, TraceContext):
             return False
         self._disown()
         try:
+            self._end_calls(error, status)
             if self._recording:
                 self._conclude(error, status)
         finally:
@@ -725,7 +747,7 @@ class Run(_Recorded, TraceContext):
 class ComponentSpan(_Recorded, ComponentTraceContext):
     """A component with its recording. Its methods may be called from any thread."""
 
-    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs", "calls", "iterations")
+    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs", "calls", "iterations", "usage_below")
 
     def __init__(self) -> None:
         _Recorded.__init__(self)
@@ -735,6 +757,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         self.iterations = 0  # turns of the loop that it is
         self._nested: tuple[Run, ...] = ()
         self._outputs: Payload | None = None
+        self.usage_below = False  # a call below carries tokens: those of the component are the same
 
     # ---- what users call
 
@@ -827,6 +850,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         try:
             for run in self._nested:  # it is closed for them
                 run.end_unended(outcome or status or semconv.STATUS_OK)
+            self._end_calls(error, status)
             if self._recording:
                 self._conclude(error, outcome, status)
         finally:
@@ -1005,7 +1029,10 @@ def end_all_open(spans: Spans) -> int:
     runs = open_runs(spans)
     with _lock:
         components = [component for component in _lone_components if component._spans is spans]
+        calls = [call for call in _lone_calls if call._spans is spans]
     count = 0
+    for call in calls:
+        count += call.end(status=semconv.STATUS_ABANDONED)
     for run in runs:
         components.extend(run._open)
     for component in components:

@@ -174,10 +174,10 @@ class LangflowTracingService(TracingService):
     # ---- what else is called
 
     def get_langchain_callbacks(self) -> list[Any]:
+        ours = super().get_langchain_callbacks()
         if self._theirs is None:
-            return []
-        found: list[Any] = self._theirs.get_langchain_callbacks()
-        return found
+            return ours
+        return [*ours, *self._theirs.get_langchain_callbacks()]
 
     def get_tracer(self, tracer_name: str) -> Any:
         return None if self._theirs is None else self._theirs.get_tracer(tracer_name)
@@ -307,8 +307,12 @@ class _Incoming:
 
 
 def _add_usage(opened: ComponentSpan, component: object) -> None:
-    """The tokens that Langflow counted; a Chat Output only repeats those of the model before it."""
-    if type(component).__name__ == "ChatOutput":
+    """
+    The tokens that Langflow counted, unless the spans of the model's calls carry them.
+
+    A Chat Output only repeats those of the model before it.
+    """
+    if opened.usage_below or type(component).__name__ == "ChatOutput":
         return
     usage = getattr(component, "_token_usage", None)
     if usage is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import (
     AsyncGenerator,
     Callable,
@@ -19,6 +20,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
 
@@ -50,6 +52,7 @@ _LOG: Final = guard("record a log")
 _OUTPUTS: Final = guard("record outputs")
 _FLUSH: Final = guard("export what has ended")
 _EVENT: Final = guard("record an event span")
+_LANGCHAIN: Final = guard("find the LangChain handler", "its calls are not recorded")
 _MAX_ITEMS: Final = 1_000  # of what a decorated generator yields
 
 
@@ -194,7 +197,11 @@ class TracingService:
             run.end(error)
 
     def get_langchain_callbacks(self) -> list[Any]:
-        """LangChain callback handlers; none here."""
+        """The handler of `flowspan.langchain`, where LangChain is in use and tracing is on."""
+        with _LANGCHAIN:
+            if "langchain_core" in sys.modules and not self._pipeline.config.disabled:
+                # by name: bridges stand above, and nobody pays for one that is not used
+                return [import_module("flowspan.langchain").HANDLER]
         return []
 
     def get_tracer(self, tracer_name: str) -> Any:
