@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flowspan._payload import Payloads
@@ -79,6 +79,7 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 @settings(max_examples=2000, deadline=None)
 @given(TEXTS)
+@example("eyJsk-sk-SG.")
 def test_the_quick_look_misses_nothing(text: str):
     """What a pattern finds in a text it also finds through the quick look for its anchors."""
     everything = [re.compile(pattern) for pattern in DEFAULT_PATTERNS]

@@ -115,7 +115,7 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     # JWT, JWE: only at the start of a run, or a long one would be searched again and again
     (
         r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F]))"
-        r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}",
+        r"eyJ[A-Za-z0-9_-]{9,}(?:\.[A-Za-z0-9_-]*){1,4}",
         ("eyJ",),
     ),
     (
