@@ -3,14 +3,41 @@
 import subprocess
 import sys
 
+import pytest
 
-def test_without_lfx_one_sentence_says_what_is_missing():
-    program = "import sys; sys.modules['lfx'] = None; import flowspan.langflow"
+NOT_INSTALLED = """
+import sys
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name == "lfx":
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Missing)
+import flowspan.langflow
+"""
+OTHERWISE = """
+import sys
+sys.modules["lfx"] = sys
+import flowspan.langflow
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (
+            NOT_INSTALLED,
+            "flowspan.langflow works inside Langflow or lfx, and neither is installed here: "
+            "pip install langflow (or lfx) into the same environment",
+        ),
+        (
+            OTHERWISE,
+            "flowspan knows lfx 1.13; this one has no lfx.services, so it traces no flow",
+        ),
+    ],
+)
+def test_without_an_lfx_that_it_knows_one_sentence_says_so(program: str, said: str):
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "ImportError: flowspan.langflow works inside Langflow or lfx, and neither is installed "
-        "here: pip install langflow (or lfx) into the same environment"
-    )
+    assert done.stderr.splitlines()[-1] == f"ImportError: {said}"

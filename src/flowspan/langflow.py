@@ -39,17 +39,22 @@ try:
     _manager: Any = import_module("lfx.services.manager")
     _schema: Any = import_module("lfx.services.schema")
 except ImportError as missing:
-    raise ImportError(
-        "flowspan.langflow works inside Langflow or lfx, and neither is installed here: "
-        "pip install langflow (or lfx) into the same environment"
-    ) from missing
+    if missing.name == "lfx":
+        advice = (
+            "flowspan.langflow works inside Langflow or lfx, and neither is installed here: "
+            "pip install langflow (or lfx) into the same environment"
+        )
+    else:
+        advice = f"flowspan knows lfx 1.13; this one has no {missing.name}, so it traces no flow"
+    raise ImportError(advice, name=missing.name) from missing
 
 _START_RUN: Final = guard("start a run's span", "the run is not recorded; please report this")
 _READ: Final = guard("read which flow a component calls")
 _END_RUN: Final = guard("end a run's span")
 _END: Final = guard("end a component's span")
 _MANAGER: Final = guard(
-    "find Langflow's own tracing service", "only flowspan traces; please report the version of lfx"
+    "find Langflow's own tracing service",
+    "only flowspan traces; it knows lfx 1.13, please report your version",
 )
 _REGISTER: Final = guard("take the trace that a request carries", "its runs are roots of their own")
 _MAX_CAUSES: Final = 10
@@ -114,15 +119,15 @@ class LangflowTracingService(TracingService):
             )
             RUN.set(run)
         if self._theirs is not None:
+            optional = {
+                "project_name": project_name,
+                "flow_id": flow_id,
+                "tracing_user_id": tracing_user_id,
+            }
+            # Only what was given: theirs may be of a version that does not know all of it.
+            more |= {name: value for name, value in optional.items() if value is not None}
             await self._theirs.start_tracers(
-                run_id=run_id,
-                run_name=run_name,
-                user_id=user_id,
-                session_id=session_id,
-                project_name=project_name,
-                flow_id=flow_id,
-                tracing_user_id=tracing_user_id,
-                **more,
+                run_id=run_id, run_name=run_name, user_id=user_id, session_id=session_id, **more
             )
 
     def trace_component(  # type: ignore[override]
