@@ -60,9 +60,8 @@ class Received:
 class Langflow(Received):
     """A running server with the flows of `flows/`, each uploaded once."""
 
-    def __init__(self, url: str, sink: Sink, dumped: Path, server: Server) -> None:
+    def __init__(self, url: str, sink: Sink, dumped: Path) -> None:
         super().__init__(sink)
-        self.server = server
         self.client = httpx.Client(base_url=url, timeout=60, trust_env=False)
         token = self.call("GET", "/api/v1/auto_login")["access_token"]
         self.client.headers["Authorization"] = f"Bearer {token}"
@@ -215,7 +214,9 @@ def running_langflow(
     )
     server.start()
     try:
-        yield Langflow(f"http://{address}", sink, dumped, server)
+        langflow = Langflow(f"http://{address}", sink, dumped)
+        with langflow.client:
+            yield langflow
     finally:
         server.stop()
 

@@ -11,6 +11,7 @@ import pytest
 
 from processes import Sink
 
+from ._door import Door
 from ._server import HERE, Langflow, langflow_python, running_langflow
 
 
@@ -59,3 +60,10 @@ def another_langflow(
         yield lambda **env: servers.enter_context(
             running_langflow(python, tmp_path, sink, dumped, **env)
         )
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    door = Door()
+    yield door
+    door.close()
