@@ -7,7 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ def running_langflow(
     server.start()
     try:
         langflow = Langflow(f"http://{address}", sink, dumped)
-        with langflow.client:
+        with closing(langflow.client):
             yield langflow
     finally:
         server.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -109,7 +110,7 @@ def served(
     server.start()
     try:
         served = Served(f"http://{address}", langflow_sink)
-        with served.client:
+        with closing(served.client):
             yield served
     finally:
         server.stop()
