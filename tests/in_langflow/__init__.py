@@ -5,3 +5,7 @@ They run as processes of `.venv-langflow`, which `tests/in_langflow/install` mak
 arrives at a sink in the test's process, and whole trees are compared. Nothing here imports
 Langflow except `flows/` and `dump.py`, which only that environment's Python runs.
 """
+
+import pytest
+
+pytest.register_assert_rewrite("in_langflow._server")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from ._traces import of_session, status, trees
 
 HERE = Path(__file__).parent
 FLOWS = HERE / "flows"
-ARRIVES_IN = 15.0
+ARRIVES_IN = 5.0
 
 
 class Received:
@@ -81,7 +82,10 @@ class Langflow(Received):
     def flow(self, file: str) -> str:
         """The id of the flow of `flows/{file}_flow.py`."""
         if file not in self._ids:
-            self._ids[file] = self.upload(json.loads((self._dumped / f"{file}.json").read_text()))
+            flow = (self._dumped / f"{file}.json").read_text()
+            if "ID-OF-HELLO" in flow:
+                flow = flow.replace("ID-OF-HELLO", self.flow("hello"))
+            self._ids[file] = self.upload(json.loads(flow))
         return self._ids[file]
 
     def upload(self, flow: dict[str, Any]) -> str:
@@ -128,11 +132,13 @@ def _build(delivery: str) -> Callable[..., Answer]:
         if delivery == "direct":
             return answer
         events = f"/api/v1/build/{answer['job_id']}/events?event_delivery={delivery}"
+        if delivery == "streaming":
+            return langflow.call("GET", events)
         seen = ""
-        while '"event": "end"' not in seen and '"event": "error"' not in seen:
+        for _ in range(200):  # each waits for an event
             part = langflow.call("GET", events)
             seen += part if isinstance(part, str) else json.dumps(part)
-            if delivery == "streaming":
+            if re.search(r'"event": ?"(end|error)"', seen):
                 break
         return seen
 

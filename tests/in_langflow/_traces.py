@@ -14,10 +14,25 @@ def ours(spans: Iterable[Span]) -> list[Span]:
 
 
 def of_session(spans: Iterable[Span], session: str) -> list[Span]:
-    """Our spans of every trace that has one of that session, in the order of their start."""
-    found = ours(spans)
+    """
+    Our spans of every trace that has one of that session, in the order of their start.
+
+    A span of Langflow's own between two of ours (`flow.execute`) is left out.
+    """
+    everything = list(spans)
+    found = ours(everything)
     traces = {s["trace_id"] for s in found if s["attributes"].get(semconv.SESSION_ID) == session}
-    return sorted((s for s in found if s["trace_id"] in traces), key=lambda s: s["start_nanos"])
+    known = {span["span_id"] for span in found}
+    parents = {s["span_id"]: s["parent_span_id"] for s in everything if s["trace_id"] in traces}
+
+    def parent(span: Span) -> str:
+        above = span["parent_span_id"]
+        while above in parents and above not in known:
+            above = parents[above]
+        return above
+
+    listed = [Span(**{**s, "parent_span_id": parent(s)}) for s in found if s["trace_id"] in traces]
+    return sorted(listed, key=lambda span: span["start_nanos"])
 
 
 def trees(spans: Iterable[Span]) -> list[Any]:

@@ -6,7 +6,9 @@ from lfx.graph import Graph
 from lfx.io import Output
 from parts import A
 
-run_flow = RunFlowComponent(_id="RunFlow-1").set(flow_name_selected="Hello")
+run_flow = RunFlowComponent(_id="RunFlow-1").set(
+    flow_name_selected="Hello", flow_id_selected="ID-OF-HELLO"
+)
 # What the user interface adds when the flow is chosen: its output as one of the component's.
 added = run_flow._register_flow_output_method(vertex_id="ChatOutput-1", output_name="message")
 resolve = getattr(run_flow, added)
