@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import subprocess
@@ -11,7 +13,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from backends import Span
+from backends._spans import spans_of
 
 
 class Sink:
@@ -19,6 +25,8 @@ class Sink:
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
+        self.readable: list[Span] = []  # the same, as Jaeger would answer them
+        self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.arrived = threading.Condition()
         sink = self
@@ -26,13 +34,19 @@ class Sink:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if not self.path.endswith("/v1/traces"):
+                    return self.answer()
+                if self.headers["Content-Encoding"] == "gzip":
+                    body = gzip.decompress(body)
                 request = ExportTraceServiceRequest.FromString(body)
                 with sink.arrived:
+                    sink.readable.extend(_readable(request))
+                    sink.bodies.append(body)
                     for resource in request.resource_spans:
                         for scope in resource.scope_spans:
                             sink.spans.extend(scope.spans)
                     sink.arrived.notify_all()
-                self.answer()
+                return self.answer()
 
             def do_GET(self) -> None:
                 sink.headers.append({k.lower(): v for k, v in self.headers.items()})
@@ -61,6 +75,22 @@ class Sink:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+def _readable(request: ExportTraceServiceRequest) -> list[Span]:
+    spans = spans_of({"result": MessageToDict(request, use_integers_for_enums=True)})
+    for span in spans:
+        span["trace_id"] = _hex(span["trace_id"])
+        span["span_id"] = _hex(span["span_id"])
+        span["parent_span_id"] = _hex(span["parent_span_id"])
+        for link in span["links"]:
+            link["trace_id"], link["span_id"] = _hex(link["trace_id"]), _hex(link["span_id"])
+    return spans
+
+
+def _hex(written: str) -> str:
+    """Protobuf's own JSON writes bytes in base64, OTLP's ids in hex."""
+    return base64.b64decode(written).hex()
 
 
 FLOW = """

@@ -34,9 +34,16 @@ class Server:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, env: Mapping[str, str], health: str, log: Path
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        health: str,
+        log: Path,
+        start_timeout: float = _START_TIMEOUT,
     ) -> None:
         self.health = health
+        self._start_timeout = start_timeout
         self.log = log
         self._argv = list(argv)
         # Nothing else is inherited: an OTEL_* or proxy variable would change what is tested.
@@ -54,12 +61,12 @@ class Server:
         try:
             wait_for(
                 lambda: process.poll() is not None or get(self.health) is not None,
-                timeout=_START_TIMEOUT,
+                timeout=self._start_timeout,
             )
             exited = process.poll()
             problem = None if exited is None else f"exited with {exited}"
         except TimeoutError:
-            problem = f"was not healthy after {_START_TIMEOUT:g} s"
+            problem = f"was not healthy after {self._start_timeout:g} s"
         if problem is not None:
             self._end(signal.SIGKILL)
             pytest.fail(f"{self.log.stem} {problem}; the end of {self.log}:\n{self.log_tail()}")

@@ -1,0 +1,148 @@
+"""Components that the flows are made of, beside Langflow's own."""
+
+from lfx.custom.custom_component.component import Component
+from lfx.io import HandleInput, MessageTextInput, Output, SecretStrInput
+from lfx.schema.data import Data
+from lfx.schema.message import Message
+
+
+class A(Component):
+    """Says what it was given, and its own name."""
+
+    display_name = "A"
+    name = "A"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    def out(self) -> Message:
+        return Message(text=f"{self.text} {self.display_name}")
+
+
+class B(A):
+    display_name = "B"
+    name = "B"
+
+
+class Join(Component):
+    display_name = "Join"
+    name = "Join"
+    inputs = [
+        MessageTextInput(name="left", display_name="Left"),
+        MessageTextInput(name="right", display_name="Right"),
+    ]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    def out(self) -> Message:
+        return Message(text=f"{self.left} + {self.right}")
+
+
+class Fails(Component):
+    """Holds a secret wherever one can be."""
+
+    display_name = "Fails"
+    name = "Fails"
+    inputs = [
+        MessageTextInput(name="text", display_name="Text"),
+        MessageTextInput(name="plain", display_name="Plain", value="sk-proj-plain0123456789abcdefghij"),
+        SecretStrInput(
+            name="password",
+            display_name="Password",
+            value="planted-in-a-password-field",
+            load_from_db=False,
+        ),
+    ]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    def out(self) -> Message:
+        self.log("trying with sk-proj-logged0123456789abcdefghij")
+        raise ValueError("refused: password=raised0123456789 is wrong")
+
+
+class Waits(Component):
+    """Goes on when somebody opens the door at the URL in the text."""
+
+    display_name = "Waits"
+    name = "Waits"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    async def out(self) -> Message:
+        import httpx
+
+        url = next(word for word in self.text.split() if word.startswith("http"))
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            await client.get(url)
+        return Message(text=self.text)
+
+
+class CallsOut(Component):
+    """Asks a server, with a client that is instrumented and with one that only injects."""
+
+    display_name = "Calls out"
+    name = "CallsOut"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    async def out(self) -> Message:
+        import httpx
+        from opentelemetry import propagate
+        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+        headers: dict[str, str] = {}
+        propagate.inject(headers)
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            await client.get(self.text + "/injected", headers=headers)
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            HTTPXClientInstrumentor.instrument_client(client)
+            await client.get(self.text + "/instrumented")
+        return Message(text="asked")
+
+
+class CallsHello(Component):
+    """A sub-flow as custom components have it: Langflow's helper."""
+
+    display_name = "Calls Hello"
+    name = "CallsHello"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    async def out(self) -> Message:
+        from langflow.helpers.flow import run_flow
+
+        inputs = {"input_value": self.text, "type": "chat"}
+        await run_flow(inputs=inputs, flow_name="Hello", user_id=str(self.user_id))
+        return Message(text="called")
+
+
+class Items(Component):
+    display_name = "Items"
+    name = "Items"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(name="rows", display_name="Rows", method="rows")]
+
+    def rows(self) -> list[Data]:
+        return [Data(text=f"{self.text} {number}") for number in (1, 2, 3)]
+
+
+class Body(Component):
+    display_name = "Body"
+    name = "Body"
+    inputs = [HandleInput(name="row", display_name="Row", input_types=["Data", "JSON"])]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    def out(self) -> Data:
+        return Data(text=f"did {self.row.get_text()}")
+
+
+class Tail(Component):
+    display_name = "Tail"
+    name = "Tail"
+    inputs = [
+        HandleInput(
+            name="rows", display_name="Rows", input_types=["DataFrame", "Table", "Data", "JSON"]
+        )
+    ]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    def out(self) -> Message:
+        return Message(text=f"{len(self.rows)} rows")

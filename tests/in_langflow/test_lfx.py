@@ -1,0 +1,138 @@
+"""The lfx commands: no server, no tracing service of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from backends._process import Server, free_addresses
+from flowspan import semconv
+from processes import Sink
+
+from ._server import FLOWS, Received, environment, lfx, new_session
+
+BELOW_HELLO = {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}
+HELLO = {"Hello": BELOW_HELLO}
+
+
+@pytest.fixture
+def run(python: Path, sink: Sink, tmp_path: Path):
+    """`run("hello")`: `lfx run` of that file to its end; answers with the session."""
+
+    def run(flow: str, **env: str) -> str:
+        session = new_session()
+        file = str(FLOWS / f"{flow}_flow.py")
+        more = environment(tmp_path, sink, **env)
+        done = lfx(python, tmp_path, "run", file, "hi", "--session-id", session, **more)
+        assert (done.returncode == 0) == (flow != "failing"), done.stderr
+        return session
+
+    return run
+
+
+def test_run_is_named_after_the_file(run, sink: Sink):
+    """lfx knows no name of the flow; nothing is lost at the exit of the process."""
+    spans = Received(sink).expect(run("hello"), {"hello_flow": BELOW_HELLO})
+
+    assert spans["hello_flow"]["attributes"][semconv.RUN_STATUS] == "ok"
+
+
+def test_run_fails(run, sink: Sink):
+    """lfx never says that the run has ended; its last component does."""
+    spans = Received(sink).expect(
+        run("failing"),
+        {"failing_flow": {"Chat Input": {}, "A": {}, "Fails": {}}},
+        statuses={"failing_flow": "error", "Fails": "error"},
+    )
+
+    assert spans["Fails"]["events"][-1]["name"] == "exception"
+
+
+def test_run_edges_can_be_parents(run, sink: Sink):
+    Received(sink).expect(
+        run("branches", FLOWSPAN_PARENTING="edge"),
+        {"branches_flow": {"Chat Input": {"A": {}, "B": {"Join": {"Chat Output": {}}}}}},
+    )
+
+
+def test_run_has_the_project_name(run, sink: Sink):
+    session = run("hello", LANGCHAIN_PROJECT="Parcels")
+    spans = Received(sink).expect(session, {"hello_flow": BELOW_HELLO})
+
+    assert spans["hello_flow"]["attributes"][semconv.PROJECT_NAME] == "Parcels"
+    assert spans["Chat Output"]["attributes"][semconv.SESSION_ID] == session
+
+
+def test_run_with_tracing_deactivated(run, sink: Sink):
+    run("hello", LANGFLOW_DEACTIVATE_TRACING="true")
+
+    assert [s for s in sink.readable if s["scope"]["name"] == semconv.SCOPE_NAME] == []
+
+
+# ---- lfx serve
+
+
+class Served(Received):
+    def __init__(self, url: str, sink: Sink) -> None:
+        super().__init__(sink)
+        self.client = httpx.Client(
+            base_url=url, headers={"x-api-key": "key"}, timeout=60, trust_env=False
+        )
+        self.ids = {flow["title"]: flow["id"] for flow in self.client.get("/flows").json()}
+
+    def run(self, flow: str, endpoint: str = "run") -> str:
+        session = new_session()
+        body = {"input_value": "hi", "session_id": session}
+        self.client.post(f"/flows/{self.ids[flow]}/{endpoint}", json=body)
+        return session
+
+
+@pytest.fixture(scope="module")
+def served(
+    python: Path, dumped: Path, langflow_sink: Sink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("lfx")
+    (address,) = free_addresses(1)
+    host, port = address.split(":")
+    command = [str(python), "-m", "lfx", "serve", "--host", host, "--port", port]
+    server = Server(
+        [*command, str(dumped / "hello.json"), str(dumped / "failing.json")],
+        env=environment(home, langflow_sink) | {"LANGFLOW_API_KEY": "key"},
+        health=f"http://{address}/health",
+        log=home / "lfx.log",
+        start_timeout=120,
+    )
+    server.start()
+    try:
+        served = Served(f"http://{address}", langflow_sink)
+        with closing(served.client):
+            yield served
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("endpoint", ["run", "stream"])
+def test_a_served_request_is_one_trace(served: Served, endpoint: str):
+    served.expect(served.run("Hello", endpoint), HELLO)
+
+
+@pytest.mark.parametrize("endpoint", ["run", "stream"])
+def test_a_served_flow_fails(served: Served, endpoint: str):
+    served.expect(
+        served.run("Failing", endpoint),
+        {"Failing": {"Chat Input": {}, "A": {}, "Fails": {}}},
+        statuses={"Failing": "error", "Fails": "error"},
+    )
+
+
+def test_served_requests_at_the_same_time_do_not_mix(served: Served):
+    with ThreadPoolExecutor(10) as clients:
+        sessions = list(clients.map(served.run, ["Hello"] * 10))
+
+    for session in sessions:
+        served.expect(session, HELLO)

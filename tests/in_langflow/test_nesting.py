@@ -1,0 +1,77 @@
+"""Sub-flows, loops and routers: a run inside a run is below the component that started it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ._server import Langflow
+
+BELOW_HELLO = {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}
+API_AND_PLAYGROUND = pytest.mark.parametrize(
+    "way", ["run", "run streaming", "playground direct", "playground polling", "v2 background"]
+)
+
+
+@API_AND_PLAYGROUND
+def test_a_component_runs_another_flow(langflow: Langflow, way: str):
+    """By Langflow's helper. What follows it belongs to the outer run."""
+    langflow.flow("hello")
+    session = langflow.run("calls_hello", way)
+
+    langflow.expect(
+        session,
+        {
+            "Calls hello": {
+                "Chat Input": {},
+                "Calls Hello": {"Hello": BELOW_HELLO},
+                "A": {},
+                "Chat Output": {},
+            }
+        },
+    )
+
+
+@API_AND_PLAYGROUND
+def test_run_flow(langflow: Langflow, way: str):
+    """Langflow's own component for it."""
+    langflow.flow("hello")
+    session = langflow.run("run_flow", way)
+
+    langflow.expect(
+        session,
+        {"Run flow": {"Run Flow": {"Hello": BELOW_HELLO}, "A": {}, "Chat Output": {}}},
+    )
+
+
+@API_AND_PLAYGROUND
+def test_every_iteration_of_a_loop(langflow: Langflow, way: str):
+    """In order, numbered, below the Loop."""
+    session = langflow.run("loop", way)
+
+    langflow.expect(
+        session,
+        {
+            "Loop": {
+                "Chat Input": {},
+                "Items": {},
+                "Loop": {
+                    "iteration 1": {"Body": {}},
+                    "iteration 2": {"Body": {}},
+                    "iteration 3": {"Body": {}},
+                },
+                "Tail": {},
+                "Chat Output": {},
+            }
+        },
+    )
+
+
+@API_AND_PLAYGROUND
+@pytest.mark.parametrize(("text", "taken"), [("left", "A"), ("right", "B")])
+def test_a_router_leaves_the_other_branch_out(langflow: Langflow, way: str, text: str, taken: str):
+    session = langflow.run("router", way, text)
+
+    langflow.expect(
+        session,
+        {"Router": {"Chat Input": {}, "If-Else": {}, taken: {}, "Join": {}, "Chat Output": {}}},
+    )
