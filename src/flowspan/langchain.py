@@ -293,6 +293,7 @@ def _is_plumbing(name: str, kwargs: Mapping[str, Any]) -> bool:
         or kwargs.get("run_type") in ("prompt", "parser")
         or name.startswith(("Runnable", "ChannelWrite", "ChannelRead"))
         or name.endswith(("PromptTemplate", "OutputParser"))
+        or "Middleware." in name  # a hook of an agent's, before or after each call
     )
 
 

@@ -1,7 +1,15 @@
 """Components that the flows are made of, beside Langflow's own."""
 
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from lfx.base.models.model import LCModelComponent
 from lfx.custom.custom_component.component import Component
-from lfx.io import HandleInput, MessageTextInput, Output, SecretStrInput
+from lfx.field_typing import LanguageModel
+from lfx.io import HandleInput, IntInput, MessageTextInput, Output, SecretStrInput
 from lfx.schema.data import Data
 from lfx.schema.message import Message
 
@@ -43,7 +51,9 @@ class Fails(Component):
     name = "Fails"
     inputs = [
         MessageTextInput(name="text", display_name="Text"),
-        MessageTextInput(name="plain", display_name="Plain", value="sk-proj-plain0123456789abcdefghij"),
+        MessageTextInput(
+            name="plain", display_name="Plain", value="sk-proj-plain0123456789abcdefghij"
+        ),
         SecretStrInput(
             name="password",
             display_name="Password",
@@ -146,3 +156,69 @@ class Tail(Component):
 
     def out(self) -> Message:
         return Message(text=f"{len(self.rows)} rows")
+
+
+class Scripted(BaseChatModel):
+    """Calls the first tool that it has once, then says what it was asked."""
+
+    model: str = "scripted"
+    tokens: tuple[int, int] = (70, 30)
+    tools: list = []
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Any, **options: Any) -> Any:
+        return self.model_copy(update={"tools": [convert_to_openai_tool(tool) for tool in tools]})
+
+    def _generate(self, messages: Any, *given: Any, **options: Any) -> ChatResult:
+        asked = next(m.content for m in reversed(messages) if isinstance(m, HumanMessage))
+        answer = AIMessage(content=f"Indeed: {asked}")
+        if self.tools and not any(isinstance(message, ToolMessage) for message in messages):
+            described = self.tools[0]["function"]
+            arguments = dict.fromkeys(described["parameters"]["properties"], "42")
+            answer = AIMessage(
+                content="", tool_calls=[{"name": described["name"], "args": arguments, "id": "c-1"}]
+            )
+        given_tokens, made_tokens = self.tokens
+        answer.usage_metadata = {
+            "input_tokens": given_tokens,
+            "output_tokens": made_tokens,
+            "total_tokens": given_tokens + made_tokens,
+        }
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+
+class Model(LCModelComponent):
+    """A model that needs no network, as Langflow's model components are made."""
+
+    display_name = "Model"
+    name = "Model"
+    inputs = [
+        *LCModelComponent.get_base_inputs(),
+        IntInput(name="given_tokens", display_name="Given", value=70),
+        IntInput(name="made_tokens", display_name="Made", value=30),
+    ]
+
+    def build_model(self) -> LanguageModel:
+        return Scripted(tokens=(self.given_tokens, self.made_tokens))
+
+
+class Looks(Component):
+    """A component that an agent uses as its tool."""
+
+    display_name = "Looks"
+    name = "Looks"
+    inputs = [MessageTextInput(name="what", display_name="What", tool_mode=True)]
+    outputs = [
+        Output(name="seen", display_name="Seen", method="seen"),
+        Output(
+            name="component_as_tool", display_name="Toolset", method="to_toolkit", types=["Tool"]
+        ),
+    ]
+
+    def seen(self) -> Message:
+        """What is to be seen there."""
+        self.log("looked")
+        return Message(text=f"{self.what} is green")

@@ -1,0 +1,67 @@
+"""Models, agents and tools: their calls are below the component that makes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowspan import semconv
+
+from ._server import WAYS, Langflow
+from ._traces import trees
+
+TOKENS = (semconv.GEN_AI_USAGE_INPUT_TOKENS, semconv.GEN_AI_USAGE_OUTPUT_TOKENS)
+SUMS = (
+    semconv.USAGE_INPUT_TOKENS,
+    semconv.USAGE_OUTPUT_TOKENS,
+    semconv.USAGE_TOTAL_TOKENS,
+)
+each_way = pytest.mark.parametrize("way", WAYS)
+
+
+@each_way
+def test_the_tokens_of_two_models_do_not_mix(langflow: Langflow, way: str):
+    """Each on the call that used them, once; their sum on the run."""
+    session = langflow.run("models", way)
+    call = {"chat scripted": {}}
+
+    langflow.expect(
+        session,
+        {
+            "Models": {
+                "Chat Input": {},
+                "Model": call,
+                "Model#2": call,
+                "Join": {},
+                "Chat Output": {},
+            }
+        },
+    )
+
+    used = {
+        tuple(span["attributes"].get(name) for name in TOKENS): span["name"]
+        for span in langflow.spans(session)
+    }
+    assert used.pop((None, None))
+    assert used == {(70, 30): "chat scripted", (7, 3): "chat scripted"}
+    (run,) = [span for span in langflow.spans(session) if span["name"] == "Models"]
+    assert [run["attributes"][name] for name in SUMS] == [77, 33, 110]
+
+
+@each_way
+def test_an_agent_and_its_tool(langflow: Langflow, way: str):
+    """Langflow's Agent: each call of the model and of the tool, once, in order, below it."""
+    session = langflow.run("agent", way)
+    langflow.until(session, lambda spans: any(s["name"] == "Chat Output" for s in spans))
+
+    (run,) = trees(langflow.spans(session))
+    assert run["Agent"].pop("Agent") == {
+        "invoke_agent": {
+            "model": {"chat scripted": {}},
+            "tools": {"execute_tool seen": {}},
+            "model#2": {"chat scripted": {}},
+        }
+    }
+    # the model and the tool that it is given are components of their own, in any order
+    assert run == {"Agent": {"Chat Input": {}, "Looks": {}, "Model": {}, "Chat Output": {}}}
+    (root,) = [s for s in langflow.spans(session) if s["attributes"].get(semconv.RUN_STATUS)]
+    assert [root["attributes"][name] for name in SUMS] == [140, 60, 200]
