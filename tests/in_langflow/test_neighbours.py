@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from flowspan import semconv
 from processes import Sink
 
 from ._server import WAYS, Langflow, new_session

@@ -54,7 +54,9 @@ def test_a_failing_run_says_where_it_failed(langflow: Langflow, way: str):
 @pytest.mark.parametrize(
     "way",
     [
-        way if way in ("run", "run streaming", "v2 sync") else pytest.param(way, marks=NO_ERROR_TYPE)
+        way
+        if way in ("run", "run streaming", "v2 sync")
+        else pytest.param(way, marks=NO_ERROR_TYPE)
         for way in WAYS
     ],
 )
@@ -63,8 +65,7 @@ def test_a_failing_run_has_the_kind_of_its_error(langflow: Langflow, way: str):
     langflow.until(session, lambda spans: len(spans) == 4)
 
     types = {
-        span["name"]: span["attributes"].get(semconv.ERROR_TYPE)
-        for span in langflow.spans(session)
+        span["name"]: span["attributes"].get(semconv.ERROR_TYPE) for span in langflow.spans(session)
     }
 
     assert types == {"Failing": "ValueError", "Chat Input": None, "A": None, "Fails": "ValueError"}

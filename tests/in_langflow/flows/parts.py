@@ -43,7 +43,9 @@ class Fails(Component):
     name = "Fails"
     inputs = [
         MessageTextInput(name="text", display_name="Text"),
-        MessageTextInput(name="plain", display_name="Plain", value="sk-proj-plain0123456789abcdefghij"),
+        MessageTextInput(
+            name="plain", display_name="Plain", value="sk-proj-plain0123456789abcdefghij"
+        ),
         SecretStrInput(
             name="password",
             display_name="Password",
