@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from backends import Span
-from backends._process import Server, free_addresses
+from backends._process import Server, free_addresses, wait_for
 from processes import Sink
 
 from ._traces import of_session, status, trees
@@ -150,7 +150,13 @@ def _workflow(mode: str) -> Callable[..., Answer]:
         body = {"flow_id": flow, "input_value": text, "session_id": session, "mode": mode}
         answer = langflow.call("POST", "/api/v2/workflows", body, **options)
         if mode == "background":
-            langflow.call("GET", f"/api/v2/workflows/{answer['job_id']}/events")
+            job = f"/api/v2/workflows?job_id={answer['job_id']}"
+            over = ("completed", "failed", "cancelled", "suspended")
+            return wait_for(
+                lambda: langflow.call("GET", job),
+                until=lambda seen: any(f"'{one}'" in str(seen).lower() for one in over),
+                timeout=30,
+            )
         return answer
 
     return run

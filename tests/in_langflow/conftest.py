@@ -53,13 +53,17 @@ def langflow(
 
 @pytest.fixture
 def another_langflow(
-    python: Path, dumped: Path, sink: Sink, tmp_path: Path
+    python: Path, dumped: Path, sink: Sink, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Langflow]]:
-    """`another_langflow(NAME="value")`: a server of the test's own, with these variables."""
+    """`another_langflow(NAME="value")`: a server of the test's own; *toml* is its lfx.toml."""
     with ExitStack() as servers:
-        yield lambda **env: servers.enter_context(
-            running_langflow(python, tmp_path, sink, dumped, **env)
-        )
+
+        def start(toml: str = "", **env: str) -> Langflow:
+            home = tmp_path_factory.mktemp("another")
+            (home / "lfx.toml").write_text(toml)
+            return servers.enter_context(running_langflow(python, home, sink, dumped, **env))
+
+        yield start
 
 
 @pytest.fixture

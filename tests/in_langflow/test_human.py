@@ -45,7 +45,8 @@ def test_a_resumed_run_is_in_the_same_trace(langflow: Langflow):
 
     resume(langflow, job)
 
-    after = {"Approval": {"Human Input": {}, "A": {}, "Chat Output": {}}}
+    decided = "Human In The Loop — Approve"  # recorded by Langflow
+    after = {"Approval": {decided: {}, "Human Input": {}, "A": {}, "Chat Output": {}}}
     langflow.expect(session, BEFORE, after)
     spans = langflow.spans(session)
     first, second = [span for span in spans if span["name"] == "Approval"]

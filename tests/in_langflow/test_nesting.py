@@ -6,6 +6,10 @@ import pytest
 
 from ._server import Langflow
 
+# As they are called today: a sub-flow of the helper has no name, an iteration no number.
+HELPER_FLOW = "flow"
+ITERATIONS = ("Loop_subgraph", "Loop_subgraph#2", "Loop_subgraph#3")
+
 BELOW_HELLO = {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}
 API_AND_PLAYGROUND = pytest.mark.parametrize(
     "way", ["run", "run streaming", "playground direct", "playground polling", "v2 background"]
@@ -23,7 +27,7 @@ def test_a_component_runs_another_flow(langflow: Langflow, way: str):
         {
             "Calls hello": {
                 "Chat Input": {},
-                "Calls Hello": {"Hello": BELOW_HELLO},
+                "Calls Hello": {HELPER_FLOW: BELOW_HELLO},
                 "A": {},
                 "Chat Output": {},
             }
@@ -45,7 +49,7 @@ def test_run_flow(langflow: Langflow, way: str):
 
 @API_AND_PLAYGROUND
 def test_every_iteration_of_a_loop(langflow: Langflow, way: str):
-    """In order, numbered, below the Loop."""
+    """In order, below the Loop."""
     session = langflow.run("loop", way)
 
     langflow.expect(
@@ -54,11 +58,7 @@ def test_every_iteration_of_a_loop(langflow: Langflow, way: str):
             "Loop": {
                 "Chat Input": {},
                 "Items": {},
-                "Loop": {
-                    "iteration 1": {"Body": {}},
-                    "iteration 2": {"Body": {}},
-                    "iteration 3": {"Body": {}},
-                },
+                "Loop": {name: {"Body": {}} for name in ITERATIONS},
                 "Tail": {},
                 "Chat Output": {},
             }
@@ -75,3 +75,22 @@ def test_a_router_leaves_the_other_branch_out(langflow: Langflow, way: str, text
         session,
         {"Router": {"Chat Input": {}, "If-Else": {}, taken: {}, "Join": {}, "Chat Output": {}}},
     )
+
+
+@pytest.mark.xfail(strict=True, reason="Langflow's helper passes no flow name: the run is `flow`")
+def test_a_sub_flow_of_the_helper_has_its_name(langflow: Langflow):
+    langflow.flow("hello")
+    session = langflow.run("calls_hello")
+    langflow.until(session, lambda spans: len(spans) == 8)
+
+    assert "Hello" in {span["name"] for span in langflow.spans(session)}
+
+
+@pytest.mark.xfail(strict=True, reason="each iteration is named `<flow>_subgraph`")
+def test_iterations_can_be_told_apart(langflow: Langflow):
+    session = langflow.run("loop")
+    langflow.until(session, lambda spans: len(spans) == 12)
+
+    names = [span["name"] for span in langflow.spans(session)]
+    iterations = [name for name in names if any(number in name for number in "123")]
+    assert len(iterations) == 3
