@@ -9,9 +9,6 @@ from flowspan import semconv
 from ._server import WAYS, Langflow
 from ._traces import edges
 
-NO_ERROR_TYPE = pytest.mark.xfail(
-    strict=True, reason="Langflow ends such a run first without its error: its type is not kept"
-)
 each_way = pytest.mark.parametrize("way", WAYS)
 
 
@@ -51,16 +48,9 @@ def test_a_failing_run_says_where_it_failed(langflow: Langflow, way: str):
     assert spans["Failing"]["events"] == []
 
 
-@pytest.mark.parametrize(
-    "way",
-    [
-        way
-        if way in ("run", "run streaming", "v2 sync")
-        else pytest.param(way, marks=NO_ERROR_TYPE)
-        for way in WAYS
-    ],
-)
+@each_way
 def test_a_failing_run_has_the_kind_of_its_error(langflow: Langflow, way: str):
+    """Also where Langflow ends the run first without its error."""
     session = langflow.run("failing", way)
     langflow.until(session, lambda spans: len(spans) == 4)
 
