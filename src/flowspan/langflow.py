@@ -367,11 +367,9 @@ def _run_name(given: str | None) -> str | None:
     arguments = sys.argv[1:]
     if "run" not in arguments and "serve" not in arguments:
         return given
-    for argument in arguments:
-        path = PurePath(argument)
-        if path.suffix in (".py", ".json"):
-            return path.stem
-    return given
+    paths = [PurePath(argument) for argument in arguments]
+    files = [path for path in paths if path.suffix in (".py", ".json")]
+    return files[0].stem if len(files) == 1 else given  # one of several: nothing says which
 
 
 def _beside(config: Config) -> Config:

@@ -40,7 +40,7 @@ class Received:
 
         *statuses* are those of the spans that neither say `ok` nor nothing.
         """
-        self.until(session, lambda spans: trees(spans) == list(expected))
+        self._arrived(session, lambda spans: trees(spans) == list(expected))
         spans = self.spans(session)
         assert trees(spans) == list(expected)
         said = {span["name"]: status(span) for span in spans}
@@ -48,7 +48,12 @@ class Received:
         assert unusual == (statuses or {})
         return {span["name"]: span for span in spans}
 
-    def until(self, session: str, accepted: Callable[[list[Span]], bool]) -> bool:
+    def until(self, session: str, accepted: Callable[[list[Span]], bool]) -> None:
+        """TimeoutError, which no expected failure is, if they do not arrive."""
+        if not self._arrived(session, accepted):
+            raise TimeoutError(f"not within {ARRIVES_IN:g} s; last seen: {self.spans(session)}")
+
+    def _arrived(self, session: str, accepted: Callable[[list[Span]], bool]) -> bool:
         with self.sink.arrived:
             return self.sink.arrived.wait_for(
                 lambda: accepted(self.spans(session)), timeout=ARRIVES_IN
@@ -151,7 +156,7 @@ def _workflow(mode: str) -> Callable[..., Answer]:
         answer = langflow.call("POST", "/api/v2/workflows", body, **options)
         if mode == "background":
             job = f"/api/v2/workflows?job_id={answer['job_id']}"
-            over = ("completed", "failed", "cancelled", "suspended")
+            over = ("completed", "job_failed", "cancelled", "suspended")
             return wait_for(
                 lambda: langflow.call("GET", job),
                 until=lambda seen: any(f"'{one}'" in str(seen).lower() for one in over),
