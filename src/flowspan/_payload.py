@@ -120,7 +120,8 @@ class Payloads:
 
         *onto*: an earlier payload; if both are JSON objects, the keys of both are in the result.
         """
-        if issubclass(type(value), str):
+        kind = type(value)
+        if kind is str or issubclass(kind, str):
             return self.text(str.__str__(value))
         tree, truncated, redacted = self._bounded(value)
         if onto is not None and onto.mime_type == MIME_JSON and type(tree) is dict:
@@ -164,7 +165,7 @@ class Payloads:
             everything = "\n".join(walk.texts)
             patterns = redactor.suspects(everything)
             # A suspicion alone is seldom a secret.
-            if not any(pattern.search(everything) for pattern in patterns):
+            if patterns and not any(pattern.search(everything) for pattern in patterns):
                 patterns = []
             patterns += redactor.custom
             if patterns:

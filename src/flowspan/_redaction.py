@@ -176,6 +176,8 @@ _ANCHORS: Final = dict(_ANCHORED)
 _SHORTEST_RUN: Final = 13
 _RUN: Final = b"a" * _SHORTEST_RUN
 _MAX_RUNS: Final = 32
+_LONGEST_CARD: Final = len("0000-0000-0000-0000-000")
+_HEXADECIMAL: Final = b"0123456789abcdef-"  # every prefix has something else in it
 _IN_RUN: Final = frozenset(f"{chr(c)}" for c in range(128) if chr(c).isalnum()) | set("_-./+~=")
 _RUNS: Final = bytes(ord("a") if chr(i) in _IN_RUN else ord(" ") for i in range(256))
 _DIGIT_RUN: Final = b"0" * 13
@@ -213,19 +215,25 @@ _AROUND: Final = {
 }
 
 
-def _long_runs(data: bytes, runs: bytes) -> bytes:
-    """The long runs of *data*; all of it if there are many. *runs* is its translation."""
+def _long_runs(data: bytes, runs: bytes, start: int) -> bytes:
+    """
+    The long runs of *data*; all of it if there are many.
+
+    *runs* is its translation, *start* where the first one begins. UUIDs, digests and the like are
+    left out: hexadecimal and longer than a card, they hold neither a prefix nor a card.
+    """
     found: list[bytes] = []
-    start = runs.find(_RUN)
-    while start >= 0:
-        if len(found) == _MAX_RUNS:
-            return data
+    for _ in range(_MAX_RUNS):
+        if start < 0:
+            return b" ".join(found)
         end = runs.find(b" ", start + _SHORTEST_RUN)
         if end < 0:
             end = len(data)
-        found.append(data[start:end])
+        run = data[start:end]
+        if len(run) <= _LONGEST_CARD or run.strip(_HEXADECIMAL):
+            found.append(run)
         start = runs.find(_RUN, end)
-    return b" ".join(found)
+    return data
 
 
 def _luhn(number: str) -> bool:
@@ -324,9 +332,10 @@ class Redactor:
             anchors += [word for word in self._query if word in lower]
         runs = data.translate(_RUNS)
         digits = b""
-        if _RUN in runs:
-            digits = in_runs = _long_runs(data, runs)
-            if self._has_prefix(in_runs):
+        start = runs.find(_RUN)
+        if start >= 0:
+            digits = in_runs = _long_runs(data, runs, start)
+            if in_runs and self._has_prefix(in_runs):
                 anchors += self._prefixes(in_runs)
             if _BEARER in lower:
                 anchors += self._bearer
