@@ -112,5 +112,9 @@ class guard:
     ) -> bool:
         if error is None or not isinstance(error, Exception):
             return False
-        report(self._kind, self._advice, error)
+        self.failed(error)
         return True
+
+    def failed(self, error: Exception) -> None:
+        """For a `try` of one's own, where an `except` is hot enough to spare the two calls."""
+        report(self._kind, self._advice, error)

@@ -273,11 +273,13 @@ class Spans:
         )
         component._recording = span.is_recording()
         if component._recording and inputs is not None:
-            with _INPUTS:
+            try:
                 payload = self.payloads.freeze(inputs)
                 component._record(_INPUT, payload, self.capture_inputs)
                 if self.capture_inputs and info.type == "tool":
                     span.set_attribute(semconv.GEN_AI_TOOL_CALL_ARGUMENTS, payload.text)
+            except Exception as error:  # noqa: BLE001 - as `with _INPUTS` does, at less cost
+                _INPUTS.failed(error)
         if isinstance(run, Run):
             run._started(component)
         else:

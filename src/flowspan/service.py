@@ -20,6 +20,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
@@ -121,7 +122,8 @@ class TracingService:
         `TracedComponent` for what is read. *metadata* is accepted and not recorded: Langflow
         gives the defaults of the class there.
         """
-        return _Scope(lambda: open_component(self._pipeline, component, trace_name, inputs), self)
+        opens = partial(open_component, self._given_pipeline, component, trace_name, inputs)
+        return _Scope(opens, self)
 
     def add_log(self, trace_name: str, log: object) -> None:
         """
@@ -129,7 +131,7 @@ class TracingService:
 
         *log*: Langflow's ``Log``, a mapping with ``name``, ``message`` and ``type``, or any value.
         """
-        with _LOG:
+        try:
             component: Any = current_component()
             if component is None:
                 _guard.report(
@@ -141,6 +143,8 @@ class TracingService:
                 component.log(fields["message"], fields.get("name"), fields.get("type"))
             else:
                 component.log(log, None, None)
+        except Exception as failure:  # noqa: BLE001
+            _LOG.failed(failure)
 
     def set_outputs(
         self,
@@ -154,7 +158,7 @@ class TracingService:
         *trace_name* must be the one that the component was opened with: outputs never land on
         another component. *output_metadata* is accepted and not recorded.
         """
-        with _OUTPUTS:
+        try:
             component: Any = current_component()
             if component is None:
                 _guard.report(
@@ -171,6 +175,8 @@ class TracingService:
                 )
             elif outputs is not None:
                 component.outputs(outputs)
+        except Exception as failure:  # noqa: BLE001
+            _OUTPUTS.failed(failure)
 
     async def end_tracers(
         self, outputs: Mapping[str, Any] | None, error: BaseException | None = None
@@ -214,7 +220,7 @@ class TracingService:
         """A component span of no length in the run of this context, for a step that is no build."""
         with _EVENT:
             component = Component(id=span_id, name=name, type=span_type)
-            opened = open_component(self._pipeline, component, name, None)
+            opened = open_component(self._given_pipeline, component, name, None)
             opened.set_outputs(outputs)
             close(opened, None)
 
@@ -276,8 +282,10 @@ class _Scope(Generic[Y]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with _END:
+        try:
             close(self._opened, error)
+        except Exception as failure:  # noqa: BLE001
+            _END.failed(failure)
 
     async def __aenter__(self) -> Y:
         opened = self._opened = self._open()
@@ -289,20 +297,28 @@ class _Scope(Generic[Y]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with _END:
+        try:
             close(self._opened, error)
+        except Exception as failure:  # noqa: BLE001
+            _END.failed(failure)
 
 
 def open_component(
-    pipeline: Pipeline, component: object, trace_name: object, inputs: object, nests: bool = False
+    pipeline: Pipeline | None,
+    component: object,
+    trace_name: object,
+    inputs: object,
+    nests: bool = False,
 ) -> ComponentTraceContext:
-    with _START:
-        opened = pipeline.spans.start_component(
+    try:
+        opened = (pipeline or current_pipeline()).spans.start_component(
             describe(component, trace_name), trace_name, inputs, inside_component=nests
         )
         opened.attachment = Attachment(COMPONENT, opened)
-        return opened
-    return _nothing(ComponentSpan())
+    except Exception as error:  # noqa: BLE001 - as `with _START` does, at less cost
+        _START.failed(error)
+        return _nothing(ComponentSpan())
+    return opened
 
 
 def _nothing(context: N) -> N:
@@ -610,7 +626,7 @@ def _component_scope(
             type=options.get("type", "chain"),
             edges=options.get("edges", ()),
         )
-        return open_component(current_pipeline(), described, title, options.get("inputs"), True)
+        return open_component(None, described, title, options.get("inputs"), True)
 
     return Scope(opened, make)
 
