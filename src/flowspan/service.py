@@ -366,7 +366,9 @@ class Scope(_Scope[C]):
     def __init__(
         self, open: Callable[[], C], make: Callable[[str, Any], Scope[C]] | None = None
     ) -> None:
-        super().__init__(open, None)
+        self._open: Callable[[], C] = open  # not through `super`: it is made for each component
+        self._given = None
+        self._opened: Any = None
         self._make: Callable[[str, Any], Scope[C]] | None = make
 
     def __call__(self, function: F) -> F:
@@ -632,9 +634,9 @@ def _component_scope(
 
 
 def _check_options(function: str, options: dict[str, Any], known: frozenset[str]) -> None:
-    for option in options:
-        if option not in known:
-            raise TypeError(f"{function}({option}=…): expected one of {', '.join(sorted(known))}")
+    if not known.issuperset(options):
+        option = next(option for option in options if option not in known)
+        raise TypeError(f"{function}({option}=…): expected one of {', '.join(sorted(known))}")
 
 
 _RUN_OPTIONS: Final = frozenset(
