@@ -96,6 +96,9 @@ CALL_STATUS: Final = "flowspan.call.status"
 RETRY: Final = "flowspan.retry"  # event
 RETRY_ATTEMPT: Final = "flowspan.retry.attempt"
 
+# flowspan: any span, also of other scopes
+SPAN_STATUS: Final = "flowspan.status"
+
 # flowspan: links
 LINK_TYPE: Final = "flowspan.link.type"
 EDGE_SOURCE: Final = "flowspan.edge.source"
