@@ -26,6 +26,7 @@ from flowspan.config import (
     ConfigError,
     LimitsConfig,
     OtlpConfig,
+    SpoolConfig,
 )
 
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -97,7 +98,8 @@ def test_the_defaults_in_the_reference_are_the_defaults():
     """
     Writing each variable's documented default into the environment changes nothing.
     """
-    env = {v.name: v.default for v in VARIABLES.values() if not v.default.startswith("a built-in")}
+    in_words = ("a built-in", "the user's")
+    env = {v.name: v.default for v in VARIABLES.values() if not v.default.startswith(in_words)}
 
     assert replace(Config.from_env(env), exporter_configured=False) == Config()
 
@@ -108,10 +110,10 @@ def test_the_reference_has_every_variable_with_every_column():
     """
     assert all(v.accepts and v.meaning for v in VARIABLES.values())
     assert all(name == v.name for name, v in VARIABLES.items())
-    assert not [name for name in VARIABLES if "SPOOL" in name or "PROPAGATORS" in name]
+    assert not [name for name in VARIABLES if "PROPAGATORS" in name]
     read = {
         variable.name
-        for part in (Config, OtlpConfig, BatchConfig, LimitsConfig)
+        for part in (Config, OtlpConfig, BatchConfig, SpoolConfig, LimitsConfig)
         for f in fields(part)
         for variable in f.metadata.get("variables", ())
     }
@@ -289,6 +291,15 @@ UNDERSTOOD: list[tuple[dict[str, str], str, object]] = [
     ({"FLOWSPAN_REDACT_PATTERNS": "+x"}, "redact_patterns", (*DEFAULT_PATTERNS, "x")),
     ({"FLOWSPAN_MAX_PAYLOAD_BYTES": "1024"}, "max_payload_bytes", 1024),
     ({"FLOWSPAN_PARENTING": " Edge"}, "parenting", "edge"),
+    ({"FLOWSPAN_SPOOL_DIR": "~/spool"}, "spool.directory", "~/spool"),
+    ({"FLOWSPAN_SPOOL_DIR": "None"}, "spool.directory", "none"),
+    ({"FLOWSPAN_SPOOL_MAX_BYTES": "50000000"}, "spool.max_bytes", 50_000_000),
+    ({"FLOWSPAN_SPOOL_MAX_BYTES": "1.5 GiB"}, "spool.max_bytes", 3 * 2**29),
+    ({"FLOWSPAN_SPOOL_MAX_BYTES": "50MB"}, "spool.max_bytes", 50_000_000),
+    ({"FLOWSPAN_SPOOL_MAX_AGE": "90"}, "spool.max_age", 90.0),
+    ({"FLOWSPAN_SPOOL_MAX_AGE": "1.5h"}, "spool.max_age", 5400.0),
+    ({"FLOWSPAN_SPOOL_MAX_AGE": "7 D"}, "spool.max_age", 604800.0),
+    ({"FLOWSPAN_DURABILITY": "Strict"}, "spool.durability", "strict"),
     ({"FLOWSPAN_EXPORT": "ALWAYS"}, "export", "always"),
     ({"FLOWSPAN_EXPORT": "never"}, "export", "never"),
     ({"FLOWSPAN_SET_GLOBAL": "true"}, "set_global", True),
@@ -588,6 +599,42 @@ WRONG: list[tuple[dict[str, str], str, object, str]] = [
         DEFAULT_PATTERNS,
         f"FLOWSPAN_REDACT_PATTERNS='x{{99999999999}}': {PATTERNS} (not 'x{{99999999999}}', "
         "the repetition number is too large); using the defaults and the other patterns",
+    ),
+    *(
+        (
+            {"FLOWSPAN_SPOOL_MAX_BYTES": text},
+            "spool.max_bytes",
+            512 * 2**20,
+            f"FLOWSPAN_SPOOL_MAX_BYTES={text!r}: expected bytes, such as 50000000 or 512 MiB, "
+            "no less than 1048576; using 512 MiB",
+        )
+        for text in ("lots", "-1", "0", "1000", "5 parsecs", "1..5MB", "9" * 40, "٣٣٣٣٣٣٣٣")
+    ),
+    *(
+        (
+            {"FLOWSPAN_SPOOL_MAX_AGE": text},
+            "spool.max_age",
+            72 * 3600.0,
+            f"FLOWSPAN_SPOOL_MAX_AGE={text!r}: expected seconds, or a number with s, m, h or d, "
+            "such as 72h; using 72h",
+        )
+        for text in ("forever", "0", "-5m", "3 weeks", "1e300d")
+    ),
+    *(
+        (
+            {"FLOWSPAN_SPOOL_DIR": text},
+            "spool.directory",
+            None,
+            f"FLOWSPAN_SPOOL_DIR={text!r}: expected the path of a directory, made if it is "
+            "missing, or none; using the user's state directory",
+        )
+        for text in (HERE, "spool\0dir")
+    ),
+    (
+        {"FLOWSPAN_DURABILITY": "paranoid"},
+        "spool.durability",
+        "normal",
+        "FLOWSPAN_DURABILITY='paranoid': expected normal or strict; using normal",
     ),
     (
         {"FLOWSPAN_PARENTING": "tree"},

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 from flowspan._config_parse import (
     ATTRIBUTES,
     BASE_URL,
+    BYTES,
     CONTENT,
     COUNT,
+    DIRECTORY,
     EXPORTERS,
     FLAG,
     GRPC_TARGET,
@@ -24,6 +26,7 @@ from flowspan._config_parse import (
     OPTIONAL_COUNT,
     OPTIONAL_TEXT,
     PATH,
+    PERIOD,
     RATIO,
     RATIO_SAMPLERS,
     SAMPLER,
@@ -170,6 +173,20 @@ _LISTED = (
         "auto",
         "our exporter: only where no provider is set, beside the one that is, or not at all",
     ),
+    Variable(
+        "FLOWSPAN_SPOOL_DIR",
+        DIRECTORY,
+        "the user's state directory",
+        "where undelivered spans wait; none: only in memory",
+    ),
+    Variable("FLOWSPAN_SPOOL_MAX_BYTES", BYTES, "512 MiB", "how much may wait; the oldest go"),
+    Variable("FLOWSPAN_SPOOL_MAX_AGE", PERIOD, "72h", "how long a span may wait"),
+    Variable(
+        "FLOWSPAN_DURABILITY",
+        one_of("normal", "strict"),
+        "normal",
+        "strict: a span is in the spool before its end returns; normal: within 20 ms",
+    ),
     Variable("FLOWSPAN_SET_GLOBAL", FLAG, "false", "our provider becomes the global one"),
     Variable("TRACEPARENT", TRACEPARENT, "", "the parent of the runs in this process"),
     Variable("TRACESTATE", TRACESTATE, "", "of TRACEPARENT; ignored without it"),
@@ -279,6 +296,24 @@ class BatchConfig:
         _check(self, max_export_batch_size=size_up_to(self.max_queue_size))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolConfig:
+    """
+    Where finished spans wait for the collector, how many bytes and how many seconds at most.
+
+    *directory* is used as it is; None is one of our own below the user's state directory, "none"
+    only memory. *durability* "strict": a span is in the spool before its `end()` returns.
+    """
+
+    directory: str | None = _setting(None, "FLOWSPAN_SPOOL_DIR")
+    max_bytes: int = _setting(512 * 2**20, "FLOWSPAN_SPOOL_MAX_BYTES")
+    max_age: float = _setting(72 * 3600.0, "FLOWSPAN_SPOOL_MAX_AGE")
+    durability: str = _setting("normal", "FLOWSPAN_DURABILITY")
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
 _ALL_COUNT, _ALL_LENGTH = "OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
 
 
@@ -328,6 +363,7 @@ class Config:
     exporter_configured: bool = field(default=False, metadata=_of(FLAG))
     otlp: OtlpConfig = field(default_factory=OtlpConfig, metadata=_of(instance_of(OtlpConfig)))
     batch: BatchConfig = field(default_factory=BatchConfig, metadata=_of(instance_of(BatchConfig)))
+    spool: SpoolConfig = field(default_factory=SpoolConfig, metadata=_of(instance_of(SpoolConfig)))
     limits: LimitsConfig = field(
         default_factory=LimitsConfig, metadata=_of(instance_of(LimitsConfig))
     )
@@ -374,6 +410,7 @@ class Config:
         values.update(
             otlp=_read_otlp(read),
             batch=_read_batch(read),
+            spool=SpoolConfig(**read.all(SpoolConfig)),
             limits=LimitsConfig(**read.all(LimitsConfig)),
             exporter_configured=bool(read.understood & {"OTEL_TRACES_EXPORTER", *_ENDPOINT}),
             problems=tuple(read.problems),
