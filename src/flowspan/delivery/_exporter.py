@@ -189,7 +189,7 @@ class Exporter:
                     return
             try:
                 self._send_one(self._timeout)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the thread goes on, the failure is counted
                 _guard.report("could not send a request", "it is tried again", error)
                 self._failed(Answer(Verdict.UNAVAILABLE, type(error).__name__), time.monotonic())
 

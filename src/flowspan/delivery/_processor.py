@@ -242,9 +242,8 @@ class DurableSpanProcessor(SpanProcessor):
         spans, size = self._storage.unsent()
         counts = self._exporter.counts
         dropped = dict(self._storage.dropped)
-        for reason, number in (("not encoded", self._not_encoded), ("after shutdown", self._late)):
-            if number:
-                dropped[reason] = number
+        ours = {"not encoded": self._not_encoded, "after shutdown": self._late}
+        dropped |= {reason: number for reason, number in ours.items() if number}
         return DeliveryStats(
             ended=self._ended + len(self._queue),
             exported=counts.exported,
