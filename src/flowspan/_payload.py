@@ -101,6 +101,20 @@ def type_name(value: object) -> str:
     return clean(f"<{prefix}{name}>")[:MAX_KEY_CHARS]
 
 
+def shortened(text: str, max_bytes: int) -> str:
+    """*text*, frozen before, in *max_bytes*: JSON stays valid JSON, other text ends in a mark."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= max_bytes:
+        return text
+    try:
+        tree = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if not error.msg.startswith("Recursion"):
+            return _cut(clean(text), len(text), max_bytes)
+        tree = "…"
+    return _fitting(tree, max_bytes).decode()
+
+
 class Payloads:
     """
     Turns values into payloads of at most *max_bytes* UTF-8 bytes. Safe from any thread.
@@ -133,20 +147,12 @@ class Payloads:
         data = _dumps(tree)
         if len(data) > self._max_bytes:
             truncated = True
-            data = self._shrunk(tree)
+            data = _fitting(tree, self._max_bytes)
         return Payload(data.decode(), MIME_JSON, truncated, redacted)
 
     def tree(self, payload: Payload) -> Any:
         """What *payload* holds, in JSON's types."""
         return payload.text if payload.mime_type == MIME_TEXT else orjson.loads(payload.text)
-
-    def _shrunk(self, tree: Any) -> bytes:
-        """The JSON of *tree*, cut evenly until it fits."""
-        for chars, items in _SHRINK:
-            data = _dumps(_shrink(tree, chars, items))
-            if len(data) <= self._max_bytes:
-                return data
-        return orjson.dumps("…") if self._max_bytes >= 5 else b"0"
 
     def _bounded(self, value: object) -> tuple[Any, bool, int]:
         """A bounded copy of *value* in JSON's types without secrets; whether cut, how many."""
@@ -190,15 +196,7 @@ class Payloads:
             text = text[margin:] if keep_end else text[:-margin]
         elif len(text) * 4 <= limit or len(text.encode()) <= limit:
             return Payload(text, MIME_TEXT, False, redacted)
-        mark = f"…[cut, {size} characters]"
-        room = limit - len(mark.encode())
-        if room < 0:
-            room, mark = limit, ""
-        data = text.encode()
-        if keep_end:
-            text = mark + data[max(0, len(data) - room) :].decode("utf-8", "ignore")
-        else:
-            text = data[:room].decode("utf-8", "ignore") + mark
+        text = _cut(text, size, limit, keep_end=keep_end)
         return Payload(text, MIME_TEXT, True, redacted)
 
     def short(self, value: object, limit: int = MAX_NAME_CHARS) -> str | None:
@@ -221,7 +219,7 @@ class Payloads:
         parts = [{"type": "text", "content": self.text(text).text}]
         tree = [{"role": role, "parts": parts}]
         data = _dumps(tree)
-        return (data if len(data) <= self._max_bytes else self._shrunk(tree)).decode()
+        return (data if len(data) <= self._max_bytes else _fitting(tree, self._max_bytes)).decode()
 
 
 def _open_block(text: str, start: int) -> str:
@@ -610,6 +608,30 @@ def _pandas(value: object) -> object:
     except Exception:  # noqa: BLE001 - a frame that another thread changes, an index of its own
         return type_name(value)
     return None
+
+
+def _fitting(tree: Any, max_bytes: int) -> bytes:
+    """The JSON of *tree*, cut evenly until it fits."""
+    for chars, items in _SHRINK:
+        try:
+            data = _dumps(_shrink(tree, chars, items))
+        except (RecursionError, TypeError):  # nested too deep to be written
+            break
+        if len(data) <= max_bytes:
+            return data
+    return orjson.dumps("…") if max_bytes >= 5 else b"0"
+
+
+def _cut(text: str, size: int, max_bytes: int, *, keep_end: bool = False) -> str:
+    """The start or the end of *text*, which once had *size* characters, and a mark."""
+    mark = f"…[cut, {size} characters]"
+    room = max_bytes - len(mark.encode())
+    if room < 0:
+        room, mark = max_bytes, ""
+    data = text.encode()
+    if keep_end:
+        return mark + data[max(0, len(data) - room) :].decode("utf-8", "ignore")
+    return data[:room].decode("utf-8", "ignore") + mark
 
 
 def _dumps(tree: Any) -> bytes:

@@ -1,0 +1,513 @@
+"""
+SDK spans -> OTLP protobuf bytes, without protobuf objects between them.
+
+What is written means the same as what OpenTelemetry's own encoder writes, and is valid where that
+one raises: a lone surrogate becomes `?`, an integer beyond 64 bits text, and of a value that is
+none of OpenTelemetry's types only the type's name is told. Nothing of such a value is run. Each
+span is encoded apart; one that cannot be costs only itself. Leans on `_wire` and on the spans'
+public attributes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
+
+from flowspan._payload import type_name
+from flowspan.delivery._wire import framed, varint
+
+MAX_BYTES: Final = 3_670_016  # of a request: gRPC receivers refuse more than 4 MiB
+BREATHE_EVERY: Final = 8  # spans
+
+# Readers refuse messages that are nested more than 100 deep: 6 around a value, 3 for a mapping.
+MAX_DEPTH: Final = 30
+# A value that holds another many times grows beyond all bounds when written out.
+_MAX_NODES: Final = 1_000_000
+_MAX_NESTED: Final = 64 * 1024 * 1024  # bytes
+
+_SHORT: Final = 40  # characters: names, kinds, most ids
+_CACHED: Final = 2048  # entries of a cache; a full one starts anew
+_MAX_64: Final = 2**64 - 1
+_MAX_32: Final = 2**32 - 1
+
+_pack_double: Final = Struct("<d").pack
+_pack_fixed64: Final = Struct("<Q").pack
+_pack_times: Final = Struct("<BQBQ").pack  # fields 7 and 8 with their tags
+_START: Final = 7 << 3 | 1
+_END: Final = 8 << 3 | 1
+
+# By identity: the hash of an enum's member is a call.
+_KINDS: Final = {id(kind): bytes((6 << 3, kind.value + 1)) for kind in SpanKind}
+_CODES: Final = {id(code): bytes((3 << 3, code.value)) for code in StatusCode if code.value}
+_INTERNAL: Final = _KINDS[id(SpanKind.INTERNAL)]
+_UNSET: Final = b"\x7a\x00"  # field 15, nothing in it
+# Whether the parent, or the span of a link, is in another process is known (8) and so (9th bit).
+_SPAN_FLAGS: Final = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x03\x00\x00"}
+_LINK_FLAGS: Final = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
+
+
+def _give_up_the_gil() -> None:
+    time.sleep(0)
+
+
+class Batch(NamedTuple):
+    """One complete request in OTLP's protobuf, and how many spans it holds."""
+
+    body: bytes
+    spans: int
+
+
+class Encoder:
+    """
+    Encodes spans into requests of at most *max_bytes*; only a single span may be larger.
+
+    *on_failure* is called once for each span that cannot be encoded. Safe from any thread. What it
+    keeps (encoded names, short strings, resources, scopes) is bounded.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_failure: Callable[[Exception], None] | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._on_failure = on_failure
+        self._max_bytes = max_bytes
+        self._span_attributes = _Attributes(9).write
+        self._event_attributes = _Attributes(3).write
+        self._link_attributes = _Attributes(4).write
+        self._names = _Strings(5).get
+        self._event_names = _Strings(2).get
+        # By identity; the object is kept, so that no other gets its id.
+        self._resources: dict[int, tuple[object, bytes]] = {}
+        self._scopes: dict[int, tuple[object, bytes]] = {}
+
+    def encode(
+        self,
+        spans: Sequence[ReadableSpan],
+        breathe: Callable[[], None] = _give_up_the_gil,
+    ) -> list[Batch]:
+        """
+        *spans* as requests, each grouped by resource and scope.
+
+        *breathe* is called after every 8 spans: the place to give up the GIL.
+        """
+        batches: list[Batch] = []
+        request = _Request()
+        for number, span in enumerate(spans, 1):
+            try:
+                resource = self._resource(span.resource)
+                scope = self._scope(span.instrumentation_scope)
+                data = self._span(span)
+            except Exception as error:  # noqa: BLE001 - a span is what others made of it
+                if self._on_failure is not None:
+                    self._on_failure(error)
+            else:
+                if not request.add(resource, scope, data, self._max_bytes):
+                    batches.append(request.batch())
+                    request = _Request()
+                    request.add(resource, scope, data, self._max_bytes)
+            if not number % BREATHE_EVERY:
+                breathe()
+        if request.spans:
+            batches.append(request.batch())
+        return batches
+
+    def encode_open(self, span: ReadableSpan) -> bytes:
+        """
+        A request that holds *span* as it stands now, with 0 as the time of its end.
+
+        Raises ValueError if it cannot be encoded.
+        """
+        try:
+            request = _Request()
+            scope = self._scope(span.instrumentation_scope)
+            request.add(self._resource(span.resource), scope, self._span(span), 0)
+        except Exception as error:
+            raise ValueError(f"a span that cannot be encoded: {type(error).__name__}") from error
+        return request.batch().body
+
+    def _span(self, span: ReadableSpan) -> bytes:
+        """The span as a field of its scope's message."""
+        context = span.get_span_context()
+        if context is None:
+            raise ValueError("a span without a context")
+        out = [
+            b"\x0a\x10",
+            context.trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            context.span_id.to_bytes(8, "big"),
+            self._names(span.name),
+            _KINDS.get(id(span.kind), _INTERNAL),
+            _pack_times(_START, _nanos(span.start_time), _END, _nanos(span.end_time)),
+        ]
+        state = _trace_state(context)
+        if state:
+            out.append(framed(3, state))
+        parent = span.parent
+        if parent is None:
+            out.append(_SPAN_FLAGS[False])
+        else:
+            out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
+            out.append(_SPAN_FLAGS[parent.is_remote is True])
+        self._span_attributes(_plain(span.attributes), out)
+        if dropped := span.dropped_attributes:
+            out += (b"\x50", _count(dropped))
+        if events := span.events:
+            self._write_events(events, out)
+        if dropped := span.dropped_events:
+            out += (b"\x60", _count(dropped))
+        lost = span.dropped_links
+        if links := span.links:
+            lost += self._write_links(links, out)
+        if lost:
+            out += (b"\x70", _count(lost))
+        out.append(_status(span.status))
+        data = b"".join(out)
+        return b"".join((b"\x12", varint(len(data)), data))
+
+    def _write_events(self, events: Iterable[Event], out: list[bytes]) -> None:
+        write = self._event_attributes
+        name_of = self._event_names
+        for event in events:
+            parts = [b"\x09", _pack_fixed64(_nanos(event.timestamp)), name_of(event.name)]
+            attributes = event.attributes
+            if attributes:
+                write(_plain(attributes), parts)
+                if dropped := event.dropped_attributes:
+                    parts += (b"\x20", _count(dropped))
+            elif dropped := event.dropped_attributes:
+                parts += (b"\x20", _count(dropped))
+            data = b"".join(parts)
+            out += (b"\x5a", varint(len(data)), data)
+
+    def _write_links(self, links: Iterable[Link], out: list[bytes]) -> int:
+        """Returns how many links could not be encoded: ids that are none."""
+        lost = 0
+        for link in links:
+            context = link.context
+            try:
+                ids = (context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big"))
+            except Exception:  # noqa: BLE001 - counted by the caller
+                lost += 1
+                continue
+            parts = [b"\x0a\x10", ids[0], b"\x12\x08", ids[1]]
+            state = _trace_state(context)
+            if state:
+                parts.append(framed(3, state))
+            attributes = link.attributes
+            if attributes:
+                self._link_attributes(_plain(attributes), parts)
+            if dropped := link.dropped_attributes:
+                parts += (b"\x28", _count(dropped))
+            parts.append(_LINK_FLAGS[context.is_remote is True])
+            data = b"".join(parts)
+            out += (b"\x6a", varint(len(data)), data)
+        return lost
+
+    def _resource(self, resource: Resource) -> bytes:
+        """Fields 1 and 3 of `ResourceSpans`."""
+        found = self._resources.get(id(resource))
+        if found is not None:
+            return found[1]
+        out: list[bytes] = []
+        _Attributes(1).write(_plain(resource.attributes), out)
+        data = framed(1, b"".join(out)) + _text_field(3, resource.schema_url)
+        _keep(self._resources, id(resource), (resource, data))
+        return data
+
+    def _scope(self, scope: InstrumentationScope | None) -> bytes:
+        """Fields 1 and 3 of `ScopeSpans`."""
+        found = self._scopes.get(id(scope))
+        if found is not None:
+            return found[1]
+        if scope is None:
+            data = framed(1, b"")
+        else:
+            out = [_text_field(1, scope.name), _text_field(2, scope.version)]
+            _Attributes(3).write(_plain(scope.attributes), out)
+            data = framed(1, b"".join(out)) + _text_field(3, scope.schema_url)
+        _keep(self._scopes, id(scope), (scope, data))
+        return data
+
+
+class _Request:
+    """A request in the making: spans by scope by resource."""
+
+    __slots__ = ("_groups", "_last", "_size", "spans")
+
+    def __init__(self) -> None:
+        self.spans = 0
+        self._size = 0
+        self._groups: dict[bytes, dict[bytes, list[bytes]]] = {}
+        self._last: tuple[bytes, bytes, list[bytes]] = (b"", b"", [])
+
+    def add(self, resource: bytes, scope: bytes, span: bytes, max_bytes: int) -> bool:
+        """Adds *span* unless that makes the request too large; the first one always."""
+        size = self._size + len(span)
+        last_resource, last_scope, spans = self._last
+        if resource is not last_resource or scope is not last_scope:
+            scopes = self._groups.get(resource)
+            if scopes is None:
+                scopes = {}
+                size += len(resource) + 11  # tag and length
+            known = scopes.get(scope)
+            if known is None:
+                size += len(scope) + 11
+            if size > max_bytes and self.spans:
+                return False
+            spans = scopes.setdefault(scope, [])
+            self._groups[resource] = scopes
+            self._last = (resource, scope, spans)
+        elif size > max_bytes and self.spans:
+            return False
+        spans.append(span)
+        self.spans += 1
+        self._size = size
+        return True
+
+    def batch(self) -> Batch:
+        out: list[bytes] = []
+        for resource, scopes in self._groups.items():
+            parts = [resource]
+            for scope, spans in scopes.items():
+                size = len(scope) + sum(map(len, spans))
+                parts += (b"\x12", varint(size), scope)
+                parts += spans
+            out += (b"\x0a", varint(sum(map(len, parts))))
+            out += parts
+        return Batch(b"".join(out), self.spans)
+
+
+class _Attributes:
+    """Writes attributes as the field *number* of their message; knows the frequent ones."""
+
+    __slots__ = ("_heads", "_known", "_tag")
+
+    def __init__(self, number: int) -> None:
+        self._tag = bytes((number << 3 | 2,))
+        self._known: dict[tuple[str, str], bytes] = {}  # of short strings: the whole field
+        self._heads: dict[tuple[str, int], bytes] = {}  # of others: all before the text
+
+    def write(self, attributes: dict[str, Any], out: list[bytes]) -> None:
+        known = self._known
+        heads = self._heads
+        for key, value in attributes.items():
+            if type(value) is not str:
+                if type(key) is str:
+                    out.append(self._field(key, _any(value)))
+                continue
+            short = len(value) <= _SHORT
+            if short:
+                field = known.get((key, value))
+                if field is not None:
+                    out.append(field)
+                    continue
+            try:
+                data = value.encode()
+            except UnicodeEncodeError:
+                data = value.encode("utf-8", "replace")
+            head = heads.get((key, len(data)))
+            if head is None:
+                head = self._head(key, len(data))
+            out += (head, data)
+            if short:
+                _keep(known, (key, value), head + data)
+
+    def _head(self, key: str, size: int) -> bytes:
+        name = framed(1, _utf8(key))
+        text = b"\x0a" + varint(size)
+        value = b"\x12" + varint(len(text) + size)
+        whole = varint(len(name) + len(value) + len(text) + size)
+        head = b"".join((self._tag, whole, name, value, text))
+        if len(name) <= 256:
+            _keep(self._heads, (key, size), head)
+        return head
+
+    def _field(self, key: str, value: bytes) -> bytes:
+        data = framed(1, _utf8(key)) + framed(2, value)
+        return b"".join((self._tag, varint(len(data)), data))
+
+
+class _Strings:
+    """Strings as the field *number* of their message; knows the short ones."""
+
+    __slots__ = ("_known", "_number")
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._known: dict[str, bytes] = {}
+
+    def get(self, text: str) -> bytes:
+        if type(text) is not str:
+            return _text_field(self._number, text)
+        found = self._known.get(text)
+        if found is None:
+            found = framed(self._number, _utf8(text))
+            if len(text) <= _SHORT:
+                _keep(self._known, text, found)
+        return found
+
+
+class _Nested:
+    """What one attribute may hold in sequences and mappings before it is only named."""
+
+    __slots__ = ("bytes", "nodes")
+
+    def __init__(self) -> None:
+        self.nodes = _MAX_NODES
+        self.bytes = _MAX_NESTED
+
+    def any(self, value: Any, depth: int) -> bytes:
+        kind = type(value)
+        out = []
+        if issubclass(kind, dict):
+            pairs = list(dict.items(value))
+            if depth > MAX_DEPTH:
+                return _text(f"… {len(pairs)} keys, deeper than {MAX_DEPTH}")
+            self._take(len(pairs), 0)
+            for key, item in pairs:
+                name = key if issubclass(type(key), str) else _name_of(key)
+                pair = framed(1, _utf8(name)) + framed(2, self.any(item, depth + 1))
+                out.append(framed(1, pair))
+            return framed(6, b"".join(out))
+        if issubclass(kind, (list, tuple)):
+            items = (list if issubclass(kind, list) else tuple).__iter__(value)
+            size = (list if issubclass(kind, list) else tuple).__len__(value)
+            if depth > MAX_DEPTH:
+                return _text(f"… {size} items, deeper than {MAX_DEPTH}")
+            self._take(size, 0)
+            out = [framed(1, self.any(item, depth + 1)) for item in items]
+            return framed(5, b"".join(out))
+        data = _any(value)
+        self._take(0, len(data))
+        return data
+
+    def _take(self, nodes: int, size: int) -> None:
+        self.nodes -= nodes
+        self.bytes -= size
+        if self.nodes < 0 or self.bytes < 0:
+            raise _TooMuch
+
+
+class _TooMuch(Exception):
+    """A value that grows beyond bounds when written out."""
+
+
+def _any(value: Any) -> bytes:
+    """*value* as the content of an `AnyValue`. Runs nothing of it."""
+    kind = type(value)
+    if kind is bool:
+        return b"\x10\x01" if value else b"\x10\x00"
+    if value is None:
+        return b""
+    if issubclass(kind, str):
+        return _text(value)
+    if issubclass(kind, int):
+        number = int.__pos__(value)
+        if -(2**63) <= number < 2**63:
+            return b"\x18" + varint(number & _MAX_64)
+        return _text(_large(number))
+    if issubclass(kind, float):
+        return b"\x21" + _pack_double(float.__pos__(value))
+    if issubclass(kind, bytes):
+        return framed(7, bytes.__getitem__(value, slice(None)))
+    if issubclass(kind, (dict, list, tuple)):
+        try:
+            return _Nested().any(value, 1)
+        except _TooMuch:
+            return _text(f"{type_name(value)} (more than {_MAX_NODES} values)")
+    return _text(type_name(value))
+
+
+def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A copy, at once: an open span's attributes may change meanwhile."""
+    if attributes is None:
+        return {}
+    kind = type(attributes)
+    if kind is BoundedAttributes or kind is _PROXY:
+        attributes = attributes.copy()  # type: ignore[attr-defined]
+    return attributes if type(attributes) is dict else dict(attributes)
+
+
+_PROXY: Final = type(type.__dict__)
+
+
+def _trace_state(context: SpanContext) -> bytes:
+    state = context.trace_state
+    return _utf8(state.to_header()) if len(state) and type(state) is TraceState else b""
+
+
+def _status(status: Status | None) -> bytes:
+    if status is None:
+        return b""
+    code = _CODES.get(id(status.status_code), b"")
+    description = status.description
+    if not description:
+        return framed(15, code) if code else _UNSET
+    return framed(15, _text_field(2, description) + code)
+
+
+def _nanos(at: Any) -> int:
+    """Nanoseconds since 1970 as 64 bits can hold them; 0 for what is no number."""
+    if type(at) is not int:
+        if not issubclass(type(at), (int, float)):
+            return 0
+        try:
+            at = int.__pos__(at) if issubclass(type(at), int) else int(float.__pos__(at))
+        except (OverflowError, ValueError):  # infinite, or not a number
+            return 0
+    return 0 if at < 0 else min(at, _MAX_64)
+
+
+def _count(number: int) -> bytes:
+    return varint(min(number, _MAX_32))
+
+
+def _text(text: str) -> bytes:
+    return framed(1, _utf8(text))
+
+
+def _text_field(number: int, text: Any) -> bytes:
+    """A string field; nothing for None and the empty string."""
+    if text is None:
+        return b""
+    data = _utf8(text if issubclass(type(text), str) else _name_of(text))
+    return framed(number, data) if data else b""
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return str.encode(text)
+    except UnicodeEncodeError:
+        return str.encode(text, "utf-8", "replace")
+
+
+def _name_of(value: Any) -> str:
+    """A name that is no string: a number's digits, else its type."""
+    kind = type(value)
+    if issubclass(kind, int):
+        return str(value) if kind is bool else _large(int.__pos__(value))
+    if issubclass(kind, float):
+        return float.__repr__(value)
+    return type_name(value)
+
+
+def _large(number: int) -> str:
+    """Digits; Python refuses, and takes long, to write more than a few thousand."""
+    bits = number.bit_length()
+    return str(number) if bits < 4096 else f"<int of {bits} bits>"
+
+
+def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(cache) >= _CACHED:
+        cache.clear()
+    cache[key] = value
