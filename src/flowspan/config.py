@@ -6,6 +6,7 @@ First the variables, then the settings they fill, then the reading. What a value
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -257,6 +258,11 @@ class OtlpConfig:
         scheme = self.endpoint.partition("://")[0].lower()
         if scheme in ("http", "https"):
             object.__setattr__(self, "insecure", scheme == "http")
+
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint for a message: without user, password and query."""
+        return re.sub(r"(?s)\?.*", "", re.sub(r"(?s)^([^/@]*//)?[^/]*@", r"\1", self.endpoint))
 
     def __repr__(self) -> str:
         shown = (f"{f.name}={f.metadata['kind'].show(getattr(self, f.name))}" for f in fields(self))
