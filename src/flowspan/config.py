@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from flowspan._config_parse import (
     ATTRIBUTES,
     BASE_URL,
+    COMPRESSION,
     CONTENT,
     COUNT,
     EXPORTERS,
@@ -102,7 +103,7 @@ _LISTED = (
     ),
     *_otlp("HEADERS", HEADERS, "", "sent with each request; never logged"),
     *_otlp("TIMEOUT", TIMEOUT, "10", "how long one request may take"),
-    *_otlp("COMPRESSION", one_of("none", "gzip"), "none", "how requests are compressed"),
+    *_otlp("COMPRESSION", COMPRESSION, "none", "how requests are compressed; grpc has no zstd"),
     *_otlp("CERTIFICATE", PATH, "", "CAs to trust instead of the system's, PEM"),
     *_otlp("CLIENT_KEY", PATH, "", "our private key for mTLS, PEM"),
     *_otlp("CLIENT_CERTIFICATE", PATH, "", "our certificate for mTLS, PEM"),
