@@ -38,6 +38,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 URL = "expected an http:// or https:// URL"
 TARGET = f"{URL}, host:port, or a target such as dns:///host:port or unix:/path"
 TIMEOUT = "expected milliseconds from 1000 on, such as 10000, or seconds below, such as 10"
+COMPRESSION = "expected none, gzip, or zstd with flowspan[zstd] installed"
 MILLIS = "expected whole milliseconds, more than 0, such as 5000"
 COUNT = "expected a whole number from 0 to 2147483647"
 SIZE = "expected a whole number from 1 to 2147483647"
@@ -234,6 +235,7 @@ UNDERSTOOD: list[tuple[dict[str, str], str, object]] = [
     ({f"{OTLP}TIMEOUT": "1000"}, "otlp.timeout", 1.0),
     ({f"{OTLP}TIMEOUT": "1500", f"{TRACES}TIMEOUT": "2500"}, "otlp.timeout", 2.5),
     ({f"{OTLP}COMPRESSION": "GZIP"}, "otlp.compression", "gzip"),
+    ({f"{OTLP}COMPRESSION": " Zstd"}, "otlp.compression", "zstd"),
     ({f"{OTLP}COMPRESSION": "gzip", f"{TRACES}COMPRESSION": "none"}, "otlp.compression", "none"),
     ({f"{OTLP}CERTIFICATE": os.devnull, f"{TRACES}CERTIFICATE": HERE}, "otlp.certificate", HERE),
     ({f"{OTLP}CLIENT_KEY": HERE}, "otlp.client_key", HERE),
@@ -515,7 +517,7 @@ WRONG: list[tuple[dict[str, str], str, object, str]] = [
         {f"{OTLP}COMPRESSION": "deflate"},
         "otlp.compression",
         "none",
-        f"{OTLP}COMPRESSION='deflate': expected none or gzip; using none",
+        f"{OTLP}COMPRESSION='deflate': {COMPRESSION}; using none",
     ),
     *[
         (
@@ -1052,6 +1054,35 @@ def test_right_values_in_code():
     assert Config(resource_attributes={"service.name": "bot"}).service_name == "bot"
     assert Config(exporters=()).exporters == ()
     assert Config(exporters=("Zipkin_json",), sampler="my_sampler").problems == ()
+
+
+def test_zstd_needs_its_package(monkeypatch: pytest.MonkeyPatch):
+    """
+    Without it the warning names what to install, and requests are sent as they are.
+    """
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+
+    config = Config.from_env({f"{OTLP}COMPRESSION": "zstd"})
+
+    assert config.otlp.compression == "none"
+    assert config.problems == (f"{OTLP}COMPRESSION='zstd': {COMPRESSION}; using none",)
+    with pytest.raises(ConfigError, match=r"flowspan\[zstd\] installed"):
+        OtlpConfig(compression="zstd")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [
+        ("https://me:sesame@c:4318/v1/traces?key=sesame", "https://c:4318/v1/traces"),
+        ("http://c/a@b", "http://c/a@b"),
+        ("http://[::1]:4318/v1/traces", "http://[::1]:4318/v1/traces"),
+    ],
+)
+def test_an_endpoint_is_shown_without_its_secrets(endpoint: str, shown: str):
+    """
+    User, password and query are left out.
+    """
+    assert OtlpConfig(endpoint=endpoint).shown_endpoint == shown
 
 
 def test_limits_are_what_the_sdk_takes():

@@ -193,6 +193,19 @@ def one_of(*names: str) -> Kind:
     )
 
 
+def _is_compression(value: object) -> bool:
+    if value == "zstd":
+        from importlib.util import find_spec  # seldom needed
+
+        return find_spec("zstandard") is not None
+    return value in ("none", "gzip")
+
+
+COMPRESSION = Kind(
+    accepts="none, gzip, or zstd with flowspan[zstd] installed",
+    fits=lambda value: isinstance(value, str) and _is_compression(value),
+    read=str.lower,
+)
 TEXT = Kind(accepts="text", fits=_is_text)
 OPTIONAL_TEXT = Kind(accepts="text", in_code="text or None", fits=_optional(_is_text))
 PATH = Kind(

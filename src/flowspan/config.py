@@ -6,6 +6,7 @@ First the variables, then the settings they fill, then the reading. What a value
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from flowspan._config_parse import (
     ATTRIBUTES,
     BASE_URL,
     BYTES,
+    COMPRESSION,
     CONTENT,
     COUNT,
     DIRECTORY,
@@ -104,7 +106,7 @@ _LISTED = (
     ),
     *_otlp("HEADERS", HEADERS, "", "sent with each request; never logged"),
     *_otlp("TIMEOUT", TIMEOUT, "10", "how long one request may take"),
-    *_otlp("COMPRESSION", one_of("none", "gzip"), "none", "how requests are compressed"),
+    *_otlp("COMPRESSION", COMPRESSION, "none", "how requests are compressed; grpc has no zstd"),
     *_otlp("CERTIFICATE", PATH, "", "CAs to trust instead of the system's, PEM"),
     *_otlp("CLIENT_KEY", PATH, "", "our private key for mTLS, PEM"),
     *_otlp("CLIENT_CERTIFICATE", PATH, "", "our certificate for mTLS, PEM"),
@@ -274,6 +276,11 @@ class OtlpConfig:
         scheme = self.endpoint.partition("://")[0].lower()
         if scheme in ("http", "https"):
             object.__setattr__(self, "insecure", scheme == "http")
+
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint for a message: without user, password and query."""
+        return re.sub(r"(?s)\?.*", "", re.sub(r"(?s)^([^/@]*//)?[^/]*@", r"\1", self.endpoint))
 
     def __repr__(self) -> str:
         shown = (f"{f.name}={f.metadata['kind'].show(getattr(self, f.name))}" for f in fields(self))

@@ -469,7 +469,9 @@ class _WayOut:
         """The others are shut down by their provider; here they are flushed, in the time given."""
         return self._all(
             timeout,
-            lambda p, left: p.close(left) if p in self._durable else p.force_flush(int(left * 1000)),
+            lambda p, left: (
+                p.close(left) if p in self._durable else p.force_flush(int(left * 1000))
+            ),
         )
 
     def _all(self, timeout: float, work: Callable[[Any, float], object]) -> bool:

@@ -7,10 +7,7 @@ Uses flowspan as an application would, by its public names. `tree.py` draws.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import logging
-import socket
-import ssl
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,6 +19,7 @@ from rich.text import Text
 import flowspan
 from flowspan.cli.tree import trees
 from flowspan.config import SpoolConfig
+from flowspan.delivery._transport import Verdict, make_transport
 from flowspan.pipeline import make_provider
 
 _PROBE_TIMEOUT = 1.0

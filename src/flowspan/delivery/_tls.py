@@ -1,0 +1,45 @@
+"""TLS as OtlpConfig asks for it, the same for HTTP and gRPC."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Sequence
+
+from flowspan.config import OtlpConfig
+
+
+def context_for(otlp: OtlpConfig, alpn: Sequence[str]) -> ssl.SSLContext:
+    """
+    Trusts *certificate*, or what the machine trusts; shows our certificate where there is one.
+
+    Raises OSError (ssl.SSLError is one) for files that do not hold what they should.
+    """
+    context = trusting(otlp.certificate)
+    if otlp.client_certificate:
+        # Without a password, OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(otlp.client_certificate, otlp.client_key, password="")
+    context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def trusting(bundle: str | None = None) -> ssl.SSLContext:
+    """
+    A context that trusts *bundle* only, or without one what this machine trusts.
+
+    That is the bundle that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names, else the system's CAs and
+    those of certifi: slim images have no system CAs, and companies add theirs to the system's.
+    """
+    path = bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if path and os.path.isdir(path):
+        return ssl.create_default_context(capath=path)
+    if path:
+        return ssl.create_default_context(cafile=path)
+    context = ssl.create_default_context()
+    try:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    except (ImportError, OSError):
+        pass  # the system's are there
+    return context
