@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,17 @@ from flowspan.context import COMPONENT, RUN
 from processes import Sink
 
 pytest_plugins = ["backends.plugin"]
+
+# Undelivered spans wait below here, not in the developer's own directory.
+_state = tempfile.TemporaryDirectory(prefix="flowspan-state-")
+os.environ["XDG_STATE_HOME"] = _state.name
+
+
+@pytest.fixture(autouse=True)
+def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One for each test: what one leaves undelivered is not the next one's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
 
 
 class Spans:

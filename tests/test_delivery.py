@@ -413,6 +413,7 @@ def test_spans_that_end_after_the_shutdown_are_counted(make: Make):
     assert processor.force_flush()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_thread_that_died_is_started_again(
     collector: Collector, make: Make, monkeypatch: pytest.MonkeyPatch
 ):
@@ -428,7 +429,6 @@ def test_the_thread_that_died_is_started_again(
         thread.join(10)
     assert not thread.is_alive()
 
-    processor._asleep = True
     end_spans(processor, 1, "third")
 
     assert collector.wait_for(3) == ["second-0", "span-0", "third-0"]
@@ -444,7 +444,7 @@ def test_idle_threads_sleep_without_a_timer(collector: Collector, make: Make):
         time.sleep(0.01)
 
     assert processor._asleep
-    assert processor._exporter._until_due() is None
+    assert processor._opened().exporter._until_due() is None
 
 
 # ---- memory instead of a disk

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -481,9 +482,9 @@ class _WayOut:
         done = True
         for processor in self._durable:  # they keep their time by themselves
             done = bool(work(processor, max(0.0, deadline - time.monotonic()))) and done
-        for processor in self._others:
+        for other in self._others:
             left = max(0.001, deadline - time.monotonic())
-            done = _within(left, lambda p=processor, t=left: work(p, t)) and done
+            done = _within(left, partial(work, other, left)) and done
         return done and self._failed == failed
 
     def stats(self) -> Stats:

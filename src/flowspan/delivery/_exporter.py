@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from flowspan import _guard
 from flowspan.delivery._requests import shrink, split
-from flowspan.delivery._stored import Store, Taken
+from flowspan.delivery._storage import Storage
+from flowspan.delivery._stored import Taken
 from flowspan.delivery._transport import Answer, Transport, Verdict
 
 logger = logging.getLogger("flowspan")
@@ -57,7 +58,7 @@ class Exporter:
 
     def __init__(
         self,
-        store: Store,
+        store: Storage,
         transport: Transport,
         *,
         name: str,
@@ -143,14 +144,12 @@ class Exporter:
             senders = list(self._senders)
         for sender in senders:
             sender.join(max(0.0, deadline - time.monotonic()))
-        self._transport.close()
 
     def after_fork(self) -> None:
         """In the child: threads, connections and what is taken are the parent's."""
         self._condition = threading.Condition(threading.RLock())
         self.counts = Counts()
         self._reset()
-        self._transport.after_fork()
 
     @property
     def inflight(self) -> int:
@@ -267,10 +266,10 @@ class Exporter:
     def _handle(self, taken: Taken, timeout: float) -> None:
         start = time.monotonic()
         try:
-            answer = self._attempt(taken.body, timeout)
-            divided = answer.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED)
-            if divided:
-                answer = self._divide(taken, answer, timeout)
+            divided = taken.spans > 1 and len(taken.body) > self._max_bytes
+            answer = None if divided else self._attempt(taken.body, timeout)
+            if answer is None or answer.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                divided, answer = True, self._divide(taken, answer, timeout)
         except BaseException:
             self._store.put_back(taken)
             raise
@@ -282,18 +281,22 @@ class Exporter:
             self._store.put_back(taken)
             self._failed(answer, start)
 
-    def _divide(self, taken: Taken, answer: Answer, timeout: float) -> Answer:
+    def _divide(self, taken: Taken, given: Answer | None, timeout: float) -> Answer:
         """
         Halve a refused request until what the collector does not take stands alone.
 
-        ACCEPTED if *taken* is done with: what is left of it is a request of its own in the store.
+        *given* is the collector's answer; without one it is known to be too large. ACCEPTED if
+        *taken* is done with: what is left of it is a request of its own in the store.
         """
         pieces: deque[tuple[bytes, int]] = deque([(taken.body, taken.spans)])
         refused: list[tuple[bytes, str]] = []
         refusals, accepted, max_bytes = 0, 0, self._max_bytes
-        given: Answer | None = answer
+        answer = Answer(Verdict.TOO_LARGE)
         while pieces and (accepted or refusals < _MOST_REFUSALS):
             body, spans = pieces.popleft()
+            if given is None and spans > 1 and len(body) > max_bytes:
+                pieces.extendleft(reversed(split(body)))
+                continue
             answer, given = given or self._attempt(body, timeout), None
             if answer.verdict is Verdict.ACCEPTED:
                 accepted += 1
@@ -308,8 +311,8 @@ class Exporter:
                 max_bytes = max(_LEAST_BYTES, min(max_bytes, len(body) // 2))
             if spans > 1:
                 pieces.extendleft(reversed(split(body)))
-            elif too_large and len(body) > _LEAST_BYTES:
-                pieces.appendleft((shrink(body, max(_LEAST_BYTES, len(body) // 2)), 1))
+            elif too_large and (smaller := _shrunk(body)) is not None:
+                pieces.appendleft((smaller, 1))
             else:
                 refused.append((body, answer.message))
         if not accepted:
@@ -317,8 +320,14 @@ class Exporter:
             self._max_spans = max(self._max_spans, min(2 * taken.spans, _MOST_SPANS))
             return answer
         self._max_bytes = max_bytes
-        for body, reason in refused:
-            self._park(body, reason)
+        for body, reason in refused:  # once more: now it takes others
+            again = self._attempt(body, timeout)
+            if again.verdict is Verdict.ACCEPTED:
+                self._accepted(1, again)
+            elif again.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                self._park(body, reason)
+            else:
+                pieces.append((body, 1))
         for body, spans in pieces:
             self._store.append(body, spans)
         return Answer(Verdict.ACCEPTED)
@@ -379,3 +388,13 @@ class Exporter:
             )
         else:
             logger.warning("%s: %s; %s until it does", self._name, answer.message, where)
+
+
+def _shrunk(body: bytes) -> bytes | None:
+    """A request of one span in half the bytes; None if that cannot be."""
+    if len(body) <= _LEAST_BYTES:
+        return None
+    try:
+        return shrink(body, max(_LEAST_BYTES, len(body) // 2))
+    except ValueError:
+        return None

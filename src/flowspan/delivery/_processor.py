@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from flowspan import _guard
-from flowspan.config import Config
+from flowspan.config import Config, ConfigError, OtlpConfig
 from flowspan.delivery._encoder import Encoder
-from flowspan.delivery._exporter import Exporter
+from flowspan.delivery._exporter import REQUEST_BYTES, Counts, Exporter
 from flowspan.delivery._metrics import observe
-from flowspan.delivery._storage import Storage
+from flowspan.delivery._storage import Storage, default_directory
+from flowspan.delivery._tls import context_for
 from flowspan.delivery._transport import Transport, make_transport
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class DeliveryStats:
     last_error: str
     spool: str
     """The directory, or `memory`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What spans go through behind the encoder."""
+
+    storage: Storage
+    exporter: Exporter
 
 
 class DurableSpanProcessor(SpanProcessor):
@@ -133,28 +142,40 @@ class DurableSpanProcessor(SpanProcessor):
             "durability": durability,
         }
         self.config = _configured(config, protocol, otlp, batch, spool)
-        transport = make_transport(self.config.otlp)  # reads certificates: a wrong one raises here
+        self._transport = _transport(self.config.otlp)
         self._pid = os.getpid()
         self._strict = self.config.spool.durability == "strict"
         self._max_queue_size = self.config.batch.max_queue_size
-        self._storage = Storage(self.config)
-        self._encoder = Encoder(on_failure=self._could_not_encode)
-        self._exporter = self._make_exporter(transport)
+        self._chunk = min(_CHUNK, self.config.batch.max_export_batch_size)
+        self._way: _Way | None = None  # opened with the first span
+        self._record: Callable[[float, str], None] | None = None
         self._begin()
         self._register_exit()
         _live.add(self)
         observe(self, meter_provider)
 
-    def _make_exporter(self, transport: Transport) -> Exporter:
-        otlp, batch = self.config.otlp, self.config.batch
-        return Exporter(
-            self._storage,
-            transport,
-            name=otlp.shown_endpoint,
-            timeout=min(otlp.timeout, batch.export_timeout),
-            delay=batch.schedule_delay,
-            max_spans=batch.max_export_batch_size,
-        )
+    def _opened(self) -> _Way:
+        """Under the lock. Storage and exporter, made when there is something for them."""
+        if self._way is None:
+            otlp, batch, spool = self.config.otlp, self.config.batch, self.config.spool
+            directory = spool.directory or default_directory(otlp.endpoint)
+            storage = Storage(
+                None if spool.directory == "none" else os.path.expanduser(directory),
+                max_bytes=spool.max_bytes,
+                max_age=spool.max_age,
+                on_dropped=self._was_dropped,
+            )
+            exporter = Exporter(
+                storage,
+                self._transport,
+                name=otlp.shown_endpoint,
+                timeout=min(otlp.timeout, batch.export_timeout),
+                delay=batch.schedule_delay,
+                max_spans=batch.max_export_batch_size,
+            )
+            exporter.on_request = self._record
+            self._way = _Way(storage, exporter)
+        return self._way
 
     def _begin(self) -> None:
         """What a process starts with."""
@@ -166,9 +187,10 @@ class DurableSpanProcessor(SpanProcessor):
         self._asleep = True  # the thread waits for a span, or is not there yet
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._ended = 0
-        self._not_encoded = 0
-        self._late = 0
+        self._encoder = Encoder(on_failure=self._could_not_encode, max_bytes=REQUEST_BYTES)
+        self._ended = self._late = 0
+        self._left: tuple[int, int] | None = None  # spans and bytes, when it was closed
+        self._dropped: Counter[str] = Counter()
 
     # ---- what the SDK calls
 
@@ -205,10 +227,14 @@ class DurableSpanProcessor(SpanProcessor):
         False if it has not: then it waits in the spool, and is not lost.
         """
         deadline = time.monotonic() + timeout_millis / 1000
+        if not self._closed:
+            self._drain()
+        way = self._way
+        if way is None:
+            return True
         if self._closed:
-            return not self._storage.unsent()[0]
-        self._drain()
-        return self._exporter.flush(self._storage.mark(), deadline)
+            return not self._unsent()[0]
+        return way.exporter.flush(way.storage.mark(), deadline)
 
     def shutdown(self) -> None:
         """As `close`, within 1.5 seconds."""
@@ -223,27 +249,35 @@ class DurableSpanProcessor(SpanProcessor):
         """
         deadline = time.monotonic() + timeout
         with self._lock:
-            if self._closed:
-                return not self._storage.unsent()[0]
-            self._closed = True
+            was_closed, self._closed = self._closed, True
             self._drain()
+            way = self._way
+        if way is None:
+            done = True
+        elif was_closed:
+            return not self._unsent()[0]
+        else:
+            done = way.exporter.flush(way.storage.mark(), deadline, once=True)
+            way.exporter.close(deadline)
+            with self._lock:
+                self._drain()  # what another thread has put there meanwhile
+                self._left = way.storage.unsent()
+                if lost := way.storage.close():
+                    self._was_dropped(lost, "at exit, from memory")
         self._wake.set()
+        self._transport.close()
         _live.discard(self)
         atexit.unregister(self._at_exit)
-        done = self._exporter.flush(self._storage.mark(), deadline, once=True)
-        self._exporter.close(deadline)
-        with self._lock:
-            self._drain()  # what another thread has put there meanwhile
-            self._storage.close()
         return done
 
     def stats(self) -> DeliveryStats:
         """The figures so far."""
-        spans, size = self._storage.unsent()
-        counts = self._exporter.counts
-        dropped = dict(self._storage.dropped)
-        ours = {"not encoded": self._not_encoded, "after shutdown": self._late}
-        dropped |= {reason: number for reason, number in ours.items() if number}
+        way = self._way
+        spans, size = self._unsent()
+        counts = way.exporter.counts if way else Counts()
+        dropped = dict(self._dropped)
+        if self._late:
+            dropped["after shutdown"] = self._late
         return DeliveryStats(
             ended=self._ended + len(self._queue),
             exported=counts.exported,
@@ -251,20 +285,25 @@ class DurableSpanProcessor(SpanProcessor):
             waiting_bytes=size,
             queued=len(self._queue),
             queue_capacity=self._max_queue_size,
-            inflight=self._exporter.inflight,
+            inflight=way.exporter.inflight if way else 0,
             dropped=dropped,
             rejected=counts.rejected,
             parked=counts.parked,
             requests=counts.requests,
             retries=counts.retries,
-            failing=self._exporter.failing,
+            failing=way.exporter.failing if way else False,
             last_error=counts.last_error,
-            spool=self._storage.describe(),
+            spool=way.storage.describe() if way else "",
         )
+
+    def _unsent(self) -> tuple[int, int]:
+        if self._left is not None:
+            return self._left
+        return self._way.storage.unsent() if self._way is not None else (0, 0)
 
     def on_request(self, record: Callable[[float, str], None]) -> None:
         """*record* gets the seconds of each request, and why it failed, or an empty text."""
-        self._exporter.on_request = record
+        self._record = record
 
     # ---- the thread
 
@@ -288,11 +327,14 @@ class DurableSpanProcessor(SpanProcessor):
         self._thread = thread
 
     def _run(self, wake: threading.Event) -> None:
-        while not self._closed:
-            time.sleep(TICK)
-            if not self._tick():
-                wake.wait()
-                wake.clear()
+        try:
+            while not self._closed:
+                time.sleep(TICK)
+                if not self._tick():
+                    wake.wait()
+                    wake.clear()
+        finally:  # whatever has ended it: the next span starts another
+            self._thread, self._asleep = None, True
 
     def _tick(self) -> bool:
         """One look at the queue; whether to look again soon."""
@@ -314,20 +356,21 @@ class DurableSpanProcessor(SpanProcessor):
             while drained < at_least and (spans := self._next_chunk()):
                 drained += len(spans)
                 self._ended += len(spans)
+                way = self._opened()
                 for batch in self._encoder.encode(spans):
-                    self._storage.append(batch.body, batch.spans)
+                    way.storage.append(batch.body, batch.spans)
                 if self._written:
                     for span in spans:
                         key = self._written.pop(_id_of(span), None)
                         if key is not None:
-                            self._storage.closed(key)
-            if drained:
-                self._exporter.appended()
+                            way.storage.closed(key)
+            if drained and not self._closed:
+                self._opened().exporter.appended()
 
     def _next_chunk(self) -> list[ReadableSpan]:
         chunk: list[ReadableSpan] = []
         with contextlib.suppress(IndexError):
-            while len(chunk) < _CHUNK:
+            while len(chunk) < self._chunk:
                 chunk.append(self._queue.popleft())
         return chunk
 
@@ -344,23 +387,28 @@ class DurableSpanProcessor(SpanProcessor):
             with self._lock:
                 if self._open.pop(span_id, None) is None or self._closed:
                     continue  # it has ended
-                if len(self._written) >= _MOST_OPEN or not self._storage.keeps_open_spans:
-                    continue
+                storage = self._opened().storage
                 context = span.get_span_context()
-                if context is None:
+                if context is None or len(self._written) >= _MOST_OPEN or storage.is_memory:
                     continue
                 key = context.trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")
                 self._written[span_id] = key
-                self._storage.opened(key, self._encoder.encode_open(span))
+                storage.opened(key, self._encoder.encode_open(span))
+
+    def _was_dropped(self, spans: int, reason: str) -> None:
+        self._dropped[reason] += spans
+        advice = "the oldest went; docs/delivery.md says how to size the spool"
+        _guard.report(f"spans were given up: {reason}", advice)
 
     def _could_not_encode(self, error: Exception) -> None:
-        self._not_encoded += 1
+        self._dropped["not encoded"] += 1
         advice = "the span is lost, others are not; please report this"
         _guard.report("could not encode a span", advice, error)
 
     # ---- fork and exit
 
     def _register_exit(self) -> None:
+        atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
         multiprocessing = sys.modules.get("multiprocessing.util")
         if multiprocessing is not None and sys.modules["multiprocessing"].parent_process():
@@ -374,10 +422,12 @@ class DurableSpanProcessor(SpanProcessor):
 
     def _before_fork(self) -> None:
         self._lock.acquire()
-        self._storage.before_fork()
+        if self._way is not None:
+            self._way.storage.before_fork()
 
     def _after_fork_in_parent(self) -> None:
-        self._storage.after_fork_in_parent()
+        if self._way is not None:
+            self._way.storage.after_fork_in_parent()
         self._lock.release()
 
     def _after_fork_in_child(self) -> None:
@@ -385,14 +435,32 @@ class DurableSpanProcessor(SpanProcessor):
         closed = self._closed
         self._begin()
         self._closed = closed
-        self._storage.after_fork()
-        self._encoder = Encoder(on_failure=self._could_not_encode)
-        self._exporter.after_fork()
+        self._transport.after_fork()
+        if self._way is not None:
+            self._way.storage.after_fork()
+            self._way.exporter.after_fork()
+        multiprocessing = sys.modules.get("multiprocessing.util")
+        if multiprocessing is not None:  # a worker of its ends by os._exit
+            multiprocessing.register_after_fork(self, DurableSpanProcessor._register_exit)
 
 
 def _id_of(span: ReadableSpan) -> int:
     context = span.context
     return context.span_id if context is not None else 0
+
+
+def _transport(otlp: OtlpConfig) -> Transport:
+    """Certificates are read for each connection, so that they can be renewed; and once here."""
+    if not otlp.insecure:
+        try:
+            context_for(otlp, [])
+        except (OSError, ValueError) as error:
+            files = (otlp.certificate, otlp.client_certificate, otlp.client_key)
+            names = ", ".join(filter(None, files)) or "the CAs of this machine"
+            raise ConfigError(
+                f"{names}: expected certificates and a key in PEM ({error})"
+            ) from error
+    return make_transport(otlp)
 
 
 def _configured(
