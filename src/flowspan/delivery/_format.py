@@ -61,14 +61,18 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Scan:
-    """What a file holds. *header* is None if it is damaged; *damaged_spans* is the least."""
+    """
+    What a file holds. *header* is None if it is damaged.
+
+    *damaged* records are missing that were not delivered; *damaged_spans* were in those of them
+    that can still tell.
+    """
 
     header: Header | None
     acknowledged: int
     records: list[Record] = field(default_factory=list)
     damaged: int = 0
     damaged_spans: int = 0
-    end: int = 0
 
     @property
     def is_newer(self) -> bool:
@@ -148,32 +152,34 @@ def scan(data: bytes, salt: int | None = None) -> Scan:
         return found
     view = memoryview(data)
     salt = header.salt if header else salt
-    position = header.size if header else 0
-    if header is None and data:
-        found.damaged += 1
     records: dict[int, Record] = {}
-    is_damaged = header is None  # the place before `position` has been counted
-    while position < len(data):
-        at = data.find(MARKER, position)
-        if at != position and not is_damaged:
-            found.damaged += 1
-        if at < 0:
-            break
-        record, intact = _record_at(view, at, salt)
-        if record is None or not intact:
-            if record is not None and record.number >= acknowledged:
-                found.damaged_spans += record.spans
-            if at == position and not is_damaged:
-                found.damaged += 1
-            is_damaged, position = True, at + 1
-            continue
-        salt = _FIELDS.unpack_from(view, at)[3] if salt is None else salt
-        records.setdefault(record.number, record)
-        is_damaged, position = False, record.end
-        found.end = position
-    found.end = max(found.end, header.size if header else 0)
+    broken: dict[int, Record] = {}  # their header is intact
+    position = data.find(MARKER, header.size if header else 0)
+    while position >= 0:
+        record, intact = _record_at(view, position, salt)
+        if record is not None and intact:
+            salt = _FIELDS.unpack_from(view, position)[3]
+            records.setdefault(record.number, record)
+            position = data.find(MARKER, record.end)
+        else:
+            if record is not None:
+                broken[record.number] = record
+            position = data.find(MARKER, position + 1)
     found.records = sorted(records.values())
+    _count_damage(found, records, broken)
     return found
+
+
+def _count_damage(found: Scan, records: dict[int, Record], broken: dict[int, Record]) -> None:
+    """What was not delivered and is missing: numbers follow each other without a gap."""
+    seen = records.keys() | broken.keys()
+    if not seen:
+        return
+    # Without an acknowledgement nobody knows how much was delivered and written over.
+    first = found.acknowledged or min(seen)
+    lost = [number for number in range(first, max(seen) + 1) if number not in records]
+    found.damaged = len(lost)
+    found.damaged_spans = sum(broken[number].spans for number in lost if number in broken)
 
 
 def _record_at(view: memoryview, at: int, salt: int | None) -> tuple[Record | None, bool]:

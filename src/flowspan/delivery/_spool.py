@@ -27,7 +27,8 @@ from flowspan.delivery._stored import OnDropped, Taken
 
 MAX_SEGMENTS = 128  # each has a descriptor open; more are adopted when some are delivered
 SEGMENT_BYTES = 64 << 10, 8 << 20
-REWIND_ABOVE = 1 << 20  # of a file that is delivered whole, so that little of it reaches the disk
+REWIND_ABOVE = 512 << 10  # a file that is delivered whole is written from its start again
+LOOK_EVERY = 50_000_000  # nanoseconds until an append looks again whether its file is still there
 OPEN_SPANS_BYTES = 16 << 20
 GRACE = 3600 * 10**9  # what is adopted is tried this long, whatever a clock says of its age
 LEFT_BEHIND = 600  # seconds until a file that never got its name is deleted
@@ -70,6 +71,7 @@ class Spool:
         self._max_age = int(max_age * 1e9)
         self._segment_bytes = min(max(max_bytes // 64, SEGMENT_BYTES[0]), SEGMENT_BYTES[1])
         self._step = self._segment_bytes // 4
+        self._lasts = self._max_age // 16  # nanoseconds, so that age is known well enough
         self._on_dropped = on_dropped
         self._on_newer = on_newer
         self._version = version
@@ -85,7 +87,7 @@ class Spool:
         self._millis = 0
         self._segments: list[Segment] = []  # oldest first; ours that is written to among them
         self._current: Segment | None = None
-        self._appended = 0
+        self._appended = self._looked = 0
         self._unchecked = self._step  # bytes appended since the bound was looked at
         self._busy = self._adopting = self._bounding = self._closed = False
         self._late: list[tuple[bytes, int]] = []
@@ -120,16 +122,7 @@ class Spool:
         size = _format.RECORD_SIZE + len(body)
         uptime = self._clock.uptime()
         segment = self._current
-        if segment is None:
-            segment = self._rotate()
-        elif segment.is_unlinked():
-            self._rescue()
-            if segment.is_unlinked():
-                segment = self._rotate()
-        elif segment.end > _format.HEADER_SIZE and (
-            segment.end + size > self._segment_bytes
-            or 0 < self._max_age // 16 < uptime - segment.since
-        ):
+        if segment is None or self._is_over(segment, size, uptime):
             segment = self._rotate()
         assert segment.header is not None
         # The wall clock may jump while the segment is written; its age may not.
@@ -165,6 +158,23 @@ class Spool:
         """A later one than any before, whatever the wall clock does."""
         self._millis = max(self._millis + 1, self._clock.wall() // 1_000_000)
         return Name(self._millis, self._owner, _segment.new_salt(), suffix)
+
+    def _is_over(self, segment: Segment, size: int, uptime: int) -> bool:
+        """Whether the segment takes no more: too large, too old, or deleted and not to be saved."""
+        if uptime - self._looked > LOOK_EVERY and self._was_unlinked(segment, uptime):
+            return True
+        if segment.end + size <= self._segment_bytes and uptime - segment.since <= self._lasts:
+            return False
+        return segment.end > _format.HEADER_SIZE
+
+    def _was_unlinked(self, segment: Segment, uptime: int) -> bool:
+        """Whether the file we write to was deleted and could not be saved."""
+        self._looked = uptime
+        if not segment.is_unlinked():
+            return False
+        self._looked = 0  # until it is put right
+        self._rescue()
+        return segment.is_unlinked()
 
     def _rescue(self) -> None:
         """Files were deleted under us: copy to the directory, made anew, what is still open."""
@@ -238,7 +248,7 @@ class Spool:
                 return
             segment.use(found)
             lost = before - segment.spans
-            emptied = not found.end and segment.was_emptied()
+            emptied = segment.was_emptied()
             self._tidy(segment)
         if lost > 0 and not emptied:
             self._damaged(found.damaged or 1, lost)
