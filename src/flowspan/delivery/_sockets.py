@@ -75,17 +75,19 @@ class Stream:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
 
-    def send(self, data: bytes) -> bool:
-        """Send all of *data*. False if the other end answered or hung up before it had it all."""
-        if len(data) <= _CHUNK and not isinstance(self.sock, ssl.SSLSocket):
-            self.sock.settimeout(self.left())
-            self.sock.sendall(data)
-            return True
+    def send_all(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            if _HAS_POLL and self._has_answer():
+            self.sock.settimeout(self.left())
+            view = view[self.sock.send(view) :]
+
+    def send_unless_answered(self, data: bytes) -> bool:
+        """Send *data*. False if the other end answered, or hung up, before it had it all."""
+        view = memoryview(data)
+        while view:
+            if len(view) > _CHUNK and _HAS_POLL and self._has_answer():
                 arrived = self.recv_now()
-                if arrived is not None:
+                if arrived is not None:  # None: TLS had something to say, not the server
                     self._early += arrived
                     return False
             self.sock.settimeout(self.left())
@@ -291,7 +293,7 @@ def _pass(stream: Stream, proxy: Proxy, host: str, port: int) -> None:
     head = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n"
     if proxy.authorization:
         head += f"Proxy-Authorization: {proxy.authorization}\r\n"
-    stream.send(f"{head}\r\n".encode())
+    stream.send_all(f"{head}\r\n".encode())
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         byte = stream.recv(1)  # what follows the head is the tunnel's
@@ -365,6 +367,14 @@ class _Lookup:
             self.error = socket.gaierror(socket.EAI_NONAME, "not a host name")
         finally:
             self.done.set()
+
+
+def ascii_host(host: str) -> str:
+    """*host* as DNS and headers take it; one that they cannot take stays, and is not found."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return "".join(c if c.isascii() else "-" for c in host)
 
 
 def why(error: Exception) -> tuple[Verdict, str]:
