@@ -45,9 +45,7 @@ class GrpcTransport:
     def __init__(self, otlp: OtlpConfig) -> None:
         self._shown = otlp.shown_endpoint
         self._secrets = secrets_of(otlp)
-        self._compress = None if otlp.compression == "none" else compressor("gzip")
-        if otlp.compression == "zstd":
-            logger.warning("OTEL_EXPORTER_OTLP_COMPRESSION=zstd: gRPC has no zstd; using gzip")
+        self._compress = compressor("gzip") if says_gzip(otlp) else None
         tls = not otlp.insecure
         self._wrong: Exception | None = None
         self._connections: Connections | None = None
@@ -79,7 +77,7 @@ class GrpcTransport:
                 raise self._wrong
             answer = self._send(body, deadline)
         except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
-            answer = Answer(*_why(error))
+            answer = Answer(*why_grpc(error))
         return said(answer, self._shown, self._secrets)
 
     def close(self) -> None:
@@ -139,13 +137,23 @@ def _headers(otlp: OtlpConfig, authority: str, is_packed: bool) -> Headers:
     ]
     if is_packed:
         found.append(("grpc-encoding", "gzip"))
-    for name, value in otlp.headers.items():
-        if _NOT_METADATA.fullmatch(name):
-            continue
+    for name, value in metadata(otlp):
         if name.endswith("-bin"):  # any bytes to gRPC, which carries them so
             value = base64.b64encode(value.encode()).decode().rstrip("=")
         found.append((name, value))
     return found
+
+
+def metadata(otlp: OtlpConfig) -> Headers:
+    """The given headers that are not for the protocol to say."""
+    return [item for item in otlp.headers.items() if not _NOT_METADATA.fullmatch(item[0])]
+
+
+def says_gzip(otlp: OtlpConfig) -> bool:
+    """Whether messages are compressed; zstd, which gRPC has not, becomes gzip and a warning."""
+    if otlp.compression == "zstd":
+        logger.warning("OTEL_EXPORTER_OTLP_COMPRESSION=zstd: gRPC has no zstd; using gzip")
+    return otlp.compression != "none"
 
 
 # ---- what an answer means
@@ -198,14 +206,15 @@ def judge(reply: Reply) -> Answer:
 
 def _accepted(reply: Reply) -> Answer:
     body = bytes(reply.body)
-    found = None
     if not body:  # no message, but the status says that all is well
-        found = (0, "")
-    elif len(body) >= 5:
-        message = body[5 : 5 + int.from_bytes(body[1:5], "big")]
-        if body[0] & 1:
-            message = _unpacked(message)
-        found = _answers.partial_success(message)
+        return Answer(Verdict.ACCEPTED)
+    message = body[5 : 5 + int.from_bytes(body[1:5], "big")]
+    return accepted(_unpacked(message) if body[0] & 1 else message)
+
+
+def accepted(message: bytes) -> Answer:
+    """The `Answer` for the message of a call that went well."""
+    found = _answers.partial_success(message)
     if found is None:
         return Answer(Verdict.MISCONFIGURED, "the answer is not OTLP's: not an OTLP receiver")
     rejected, words = found
@@ -253,7 +262,8 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch("[0-9]{1,3}", text) else None
 
 
-def _why(error: Exception) -> tuple[Verdict, str]:
+def why_grpc(error: Exception) -> tuple[Verdict, str]:
+    """What *error* of a call means for the request, and for a person."""
     if isinstance(error, NotTaken):
         return Verdict.UNAVAILABLE, str(error)
     if isinstance(error, H2Error):

@@ -127,24 +127,37 @@ def _head(otlp: OtlpConfig, host: str, proxy: _proxies.Proxy | None) -> bytes:
     target = quote(url.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if url.query:
         target += "?" + quote(url.query, safe="/%:@!$&'()*+,;=~-._?")
-    headers = {
-        "host": place,
-        "user-agent": USER_AGENT,
-        "accept": "application/x-protobuf, application/json;q=0.5, */*;q=0.1",
-    }
-    if url.username is not None:
-        user, password = unquote(url.username), unquote(url.password or "")
-        headers["authorization"] = _proxies.basic(user, password)
+    headers = {"host": place}
     if proxy is not None:
         target = f"http://{place}{target}"
         if proxy.authorization:
             headers["proxy-authorization"] = proxy.authorization
+    headers.update(request_headers(otlp))
+    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+
+
+def request_headers(otlp: OtlpConfig) -> dict[str, str]:
+    """All headers but those that depend on the host and on the body."""
+    headers = {
+        "user-agent": USER_AGENT,
+        "accept": "application/x-protobuf, application/json;q=0.5, */*;q=0.1",
+    }
+    url = urlsplit(otlp.endpoint)
+    if url.username is not None:
+        user, password = unquote(url.username), unquote(url.password or "")
+        headers["authorization"] = _proxies.basic(user, password)
     headers.update({name: value for name, value in otlp.headers.items() if name not in _OURS})
     headers["content-type"] = "application/x-protobuf"
     if otlp.compression != "none":
         headers["content-encoding"] = otlp.compression
-    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+    return headers
+
+
+def bare_url(endpoint: str) -> str:
+    """*endpoint* without user and password, which are in the headers."""
+    url = urlsplit(endpoint)
+    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
 
 # ---- what an answer means
