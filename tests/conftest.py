@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import certificates as authority
 import flowspan
 from flowspan import _guard, _spans, pipeline
 from flowspan.context import COMPONENT, RUN
@@ -134,3 +136,9 @@ def sink() -> Iterator[Sink]:
     sink = Sink()
     yield sink
     sink.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a CA, and of a server's and a client's certificate by it."""
+    return authority.make(tmp_path_factory.mktemp("certificates"))

@@ -26,8 +26,8 @@ from flowspan.delivery._compression import compressor
 from flowspan.delivery._http import USER_AGENT, is_stale, said, secrets_of
 from flowspan.delivery._http import judge as judge_http
 from flowspan.delivery._http2 import Headers, Http2, NotTaken, Reply
-from flowspan.delivery._sockets import Connections, Refused, Resolver, Stream, why
-from flowspan.delivery._transport import Answer, Verdict
+from flowspan.delivery._sockets import Connections, Resolver, Stream, why
+from flowspan.delivery._transport import Answer, Refused, Verdict
 
 logger = logging.getLogger("flowspan")
 

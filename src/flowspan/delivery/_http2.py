@@ -25,8 +25,8 @@ from h2.events import (
 from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes
 
-from flowspan.delivery._sockets import Refused, Stream
-from flowspan.delivery._transport import Verdict
+from flowspan.delivery._sockets import Stream
+from flowspan.delivery._transport import Refused, Verdict
 
 MAX_REPLY: Final = 65536
 """Bytes of an answer's body that are kept."""

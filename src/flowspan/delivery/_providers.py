@@ -10,8 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from flowspan.delivery._sockets import Refused
-from flowspan.delivery._transport import Verdict
+from flowspan.delivery._transport import Refused, Verdict
 
 GROUP = "opentelemetry_otlp_credential_provider"
 

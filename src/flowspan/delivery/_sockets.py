@@ -19,7 +19,7 @@ from typing import Any
 
 from flowspan.delivery import _tls
 from flowspan.delivery._proxies import Proxy, WrongProxy
-from flowspan.delivery._transport import Verdict
+from flowspan.delivery._transport import Refused, Verdict
 
 MAX_IDLE = 8
 """Connections kept, which is as many as there are senders."""
@@ -29,14 +29,6 @@ _CHUNK = 65536
 
 Address = tuple[int, Any]
 """An address family and an address of it."""
-
-
-class Refused(OSError):
-    """There is no connection, for a reason that says what to do."""
-
-    def __init__(self, verdict: Verdict, message: str) -> None:
-        super().__init__(message)
-        self.verdict, self.message = verdict, message
 
 
 class Stream:
@@ -403,12 +395,12 @@ _ABOUT_US = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED", 
 
 
 def _why_tls(error: ssl.SSLError) -> tuple[Verdict, str]:
-    reason = (error.reason or "").upper()
+    reason = (error.reason or "").upper().replace(" ", "_")
     said = reason.replace("_", " ").lower() or "the connection broke"
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return Verdict.MISCONFIGURED, "the port does not speak TLS: is it an http:// endpoint?"
+    if "NO_APPLICATION_PROTOCOL" in reason:
+        return Verdict.MISCONFIGURED, "the server does not speak the version of HTTP that is needed"
     if "ALERT" in reason and any(word in reason for word in _ABOUT_US):
         return Verdict.MISCONFIGURED, f"the server refuses our TLS or certificate: {said}"
-    if "KEY_VALUES_MISMATCH" in reason or (not reason and error.args and error.args[0] == 9):
-        return Verdict.MISCONFIGURED, f"our certificate or key cannot be used: {said}"
     return Verdict.UNAVAILABLE, f"TLS failed: {said}"

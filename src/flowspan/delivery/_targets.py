@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flowspan.delivery._sockets import Address, Refused, ascii_host
-from flowspan.delivery._transport import Verdict
+from flowspan.delivery._sockets import Address, ascii_host
+from flowspan.delivery._transport import Refused, Verdict
 
 
 @dataclass(frozen=True, slots=True)

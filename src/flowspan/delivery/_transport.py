@@ -44,6 +44,14 @@ class Answer:
     rejected: int = 0
 
 
+class Refused(OSError):
+    """There is no connection, for a reason that says what to do."""
+
+    def __init__(self, verdict: Verdict, message: str) -> None:
+        super().__init__(message)
+        self.verdict, self.message = verdict, message
+
+
 class Transport(Protocol):
     """The way to one collector."""
 
