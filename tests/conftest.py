@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import certificates as authority
 import flowspan
 from flowspan import _guard, _spans, pipeline
 from flowspan.context import COMPONENT, RUN
@@ -148,3 +149,9 @@ def sink() -> Iterator[Sink]:
     sink = Sink()
     yield sink
     sink.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a CA, and of a server's and a client's certificate by it."""
+    return authority.make(tmp_path_factory.mktemp("certificates"))

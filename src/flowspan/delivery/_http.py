@@ -22,7 +22,7 @@ from flowspan._version import __version__
 from flowspan.config import OtlpConfig
 from flowspan.delivery import _answers, _proxies, _tls
 from flowspan.delivery._compression import compressor
-from flowspan.delivery._sockets import Connections, Resolver, Stream, why
+from flowspan.delivery._sockets import Connections, Resolver, Stream, ascii_host, why
 from flowspan.delivery._transport import Answer, Verdict
 
 MAX_BODY: Final = 65536
@@ -89,9 +89,9 @@ class HttpTransport:
             try:
                 answer, keep = _exchange(stream, head, body)
                 return answer
-            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            except Exception as error:
                 # The server closed an idle connection just now: that was no answer to this one.
-                if is_new or self._connections.closed:
+                if is_new or self._connections.closed or not is_stale(error):
                     raise
             finally:
                 if keep:
@@ -103,10 +103,7 @@ class HttpTransport:
 def _exchange(stream: Stream, head: bytes, body: bytes) -> tuple[Answer, bool]:
     """The answer, and whether the connection can serve another request."""
     try:
-        if len(body) < MAX_BODY:
-            is_sent = stream.send(head + body)
-        else:
-            is_sent = stream.send(head) and stream.send(body)
+        is_sent = stream.send_unless_answered(head + body)
     except (BrokenPipeError, ConnectionResetError):
         is_sent = False  # it may have said why before it hung up
     response = HTTPResponse(stream, method="POST")  # type: ignore[arg-type]
@@ -130,24 +127,37 @@ def _head(otlp: OtlpConfig, host: str, proxy: _proxies.Proxy | None) -> bytes:
     target = quote(url.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if url.query:
         target += "?" + quote(url.query, safe="/%:@!$&'()*+,;=~-._?")
-    headers = {
-        "host": place,
-        "user-agent": USER_AGENT,
-        "accept": "application/x-protobuf, application/json;q=0.5, */*;q=0.1",
-    }
-    if url.username is not None:
-        user, password = unquote(url.username), unquote(url.password or "")
-        headers["authorization"] = _proxies.basic(user, password)
+    headers = {"host": place}
     if proxy is not None:
         target = f"http://{place}{target}"
         if proxy.authorization:
             headers["proxy-authorization"] = proxy.authorization
+    headers.update(request_headers(otlp))
+    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+
+
+def request_headers(otlp: OtlpConfig) -> dict[str, str]:
+    """All headers but those that depend on the host and on the body."""
+    headers = {
+        "user-agent": USER_AGENT,
+        "accept": "application/x-protobuf, application/json;q=0.5, */*;q=0.1",
+    }
+    url = urlsplit(otlp.endpoint)
+    if url.username is not None:
+        user, password = unquote(url.username), unquote(url.password or "")
+        headers["authorization"] = _proxies.basic(user, password)
     headers.update({name: value for name, value in otlp.headers.items() if name not in _OURS})
     headers["content-type"] = "application/x-protobuf"
     if otlp.compression != "none":
         headers["content-encoding"] = otlp.compression
-    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+    return headers
+
+
+def bare_url(endpoint: str) -> str:
+    """*endpoint* without user and password, which are in the headers."""
+    url = urlsplit(endpoint)
+    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
 
 # ---- what an answer means
@@ -237,6 +247,11 @@ def _why(error: Exception) -> tuple[Verdict, str]:
 # ---- shared with gRPC
 
 
+def is_stale(error: Exception) -> bool:
+    """Whether *error*, on a connection that was idle before, tells only that it was closed."""
+    return isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
+
+
 def said(answer: Answer, endpoint: str, secrets: list[str]) -> Answer:
     """*answer* with a message that names the endpoint, fits, and tells no secret."""
     if not answer.message:
@@ -253,11 +268,3 @@ def secrets_of(otlp: OtlpConfig) -> list[str]:
     for value in otlp.headers.values():
         found |= {value, *value.split()}
     return sorted((text for text in found if len(text) > 3), key=len, reverse=True)
-
-
-def ascii_host(host: str) -> str:
-    """*host* as DNS and headers take it; one that they cannot take stays, and is not found."""
-    try:
-        return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
-        return "".join(c if c.isascii() else "-" for c in host)

@@ -19,7 +19,7 @@ from typing import Any
 
 from flowspan.delivery import _tls
 from flowspan.delivery._proxies import Proxy, WrongProxy
-from flowspan.delivery._transport import Verdict
+from flowspan.delivery._transport import Refused, Verdict
 
 MAX_IDLE = 8
 """Connections kept, which is as many as there are senders."""
@@ -29,14 +29,6 @@ _CHUNK = 65536
 
 Address = tuple[int, Any]
 """An address family and an address of it."""
-
-
-class Refused(OSError):
-    """There is no connection, for a reason that says what to do."""
-
-    def __init__(self, verdict: Verdict, message: str) -> None:
-        super().__init__(message)
-        self.verdict, self.message = verdict, message
 
 
 class Stream:
@@ -75,17 +67,19 @@ class Stream:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
 
-    def send(self, data: bytes) -> bool:
-        """Send all of *data*. False if the other end answered or hung up before it had it all."""
-        if len(data) <= _CHUNK and not isinstance(self.sock, ssl.SSLSocket):
-            self.sock.settimeout(self.left())
-            self.sock.sendall(data)
-            return True
+    def send_all(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            if _HAS_POLL and self._has_answer():
+            self.sock.settimeout(self.left())
+            view = view[self.sock.send(view) :]
+
+    def send_unless_answered(self, data: bytes) -> bool:
+        """Send *data*. False if the other end answered, or hung up, before it had it all."""
+        view = memoryview(data)
+        while view:
+            if len(view) > _CHUNK and _HAS_POLL and self._has_answer():
                 arrived = self.recv_now()
-                if arrived is not None:
+                if arrived is not None:  # None: TLS had something to say, not the server
                     self._early += arrived
                     return False
             self.sock.settimeout(self.left())
@@ -291,7 +285,7 @@ def _pass(stream: Stream, proxy: Proxy, host: str, port: int) -> None:
     head = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n"
     if proxy.authorization:
         head += f"Proxy-Authorization: {proxy.authorization}\r\n"
-    stream.send(f"{head}\r\n".encode())
+    stream.send_all(f"{head}\r\n".encode())
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         byte = stream.recv(1)  # what follows the head is the tunnel's
@@ -367,6 +361,14 @@ class _Lookup:
             self.done.set()
 
 
+def ascii_host(host: str) -> str:
+    """*host* as DNS and headers take it; one that they cannot take stays, and is not found."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return "".join(c if c.isascii() else "-" for c in host)
+
+
 def why(error: Exception) -> tuple[Verdict, str]:
     """What *error* of a connection means for the request, and for a person."""
     if isinstance(error, Refused):
@@ -393,12 +395,12 @@ _ABOUT_US = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED", 
 
 
 def _why_tls(error: ssl.SSLError) -> tuple[Verdict, str]:
-    reason = (error.reason or "").upper()
+    reason = (error.reason or "").upper().replace(" ", "_")
     said = reason.replace("_", " ").lower() or "the connection broke"
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return Verdict.MISCONFIGURED, "the port does not speak TLS: is it an http:// endpoint?"
+    if "NO_APPLICATION_PROTOCOL" in reason:
+        return Verdict.MISCONFIGURED, "the server does not speak the version of HTTP that is needed"
     if "ALERT" in reason and any(word in reason for word in _ABOUT_US):
         return Verdict.MISCONFIGURED, f"the server refuses our TLS or certificate: {said}"
-    if "KEY_VALUES_MISMATCH" in reason or (not reason and error.args and error.args[0] == 9):
-        return Verdict.MISCONFIGURED, f"our certificate or key cannot be used: {said}"
     return Verdict.UNAVAILABLE, f"TLS failed: {said}"

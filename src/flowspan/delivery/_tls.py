@@ -7,20 +7,33 @@ import ssl
 from collections.abc import Sequence
 
 from flowspan.config import OtlpConfig
+from flowspan.delivery._transport import Refused, Verdict
 
 
 def context_for(otlp: OtlpConfig, alpn: Sequence[str]) -> ssl.SSLContext:
     """
     Trusts *certificate*, or what the machine trusts; shows our certificate where there is one.
 
-    Raises OSError (ssl.SSLError is one) for files that do not hold what they should.
+    Raises `Refused` for files that do not hold what they should.
     """
-    context = trusting(otlp.certificate)
+    try:
+        context = trusting(otlp.certificate)
+    except OSError as error:
+        raise _unusable("the CAs", otlp.certificate or "the environment", error) from error
     if otlp.client_certificate:
-        # Without a password, OpenSSL would ask for one at the terminal.
-        context.load_cert_chain(otlp.client_certificate, otlp.client_key, password="")
+        try:
+            # Without a password, OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(otlp.client_certificate, otlp.client_key, password="")
+        except OSError as error:
+            raise _unusable("our certificate", otlp.client_certificate, error) from error
     context.set_alpn_protocols(list(alpn))
     return context
+
+
+def _unusable(what: str, where: str, error: OSError) -> Refused:
+    reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+    text = f"{what} in {where} cannot be used: {str(reason).replace('_', ' ').lower()}"
+    return Refused(Verdict.MISCONFIGURED, text)
 
 
 def trusting(bundle: str | None = None) -> ssl.SSLContext:

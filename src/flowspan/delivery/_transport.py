@@ -44,6 +44,14 @@ class Answer:
     rejected: int = 0
 
 
+class Refused(OSError):
+    """There is no connection, for a reason that says what to do."""
+
+    def __init__(self, verdict: Verdict, message: str) -> None:
+        super().__init__(message)
+        self.verdict, self.message = verdict, message
+
+
 class Transport(Protocol):
     """The way to one collector."""
 
@@ -62,11 +70,26 @@ class Transport(Protocol):
 
 
 def make_transport(otlp: OtlpConfig) -> Transport:
-    """The transport that *otlp* asks for. Opens nothing before the first `send`."""
+    """
+    The transport that *otlp* asks for. Opens nothing before the first `send`.
+
+    A credential provider that the environment names decides, as with the stock exporters: what it
+    makes only fits `requests` or grpcio.
+    """
+    from flowspan.delivery import _providers
+
     if otlp.protocol == "grpc":
+        if not otlp.insecure and (name := _providers.named("GRPC")):
+            from flowspan.delivery._grpcio import GrpcioTransport
+
+            return GrpcioTransport(otlp, name)
         from flowspan.delivery._grpc import GrpcTransport
 
         return GrpcTransport(otlp)
+    if name := _providers.named("HTTP"):
+        from flowspan.delivery._session import SessionTransport
+
+        return SessionTransport(otlp, name)
     from flowspan.delivery._http import HttpTransport
 
     return HttpTransport(otlp)
