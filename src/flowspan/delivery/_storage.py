@@ -241,17 +241,19 @@ class Storage:
             self._back_to_disk(spool)
         return spool.adopt()
 
-    def close(self) -> None:
-        """What is still in memory goes to the disk if that takes it; `in_memory` says if not."""
+    def close(self) -> int:
+        """What is in memory goes to the disk if that takes it. Returns how many spans are lost."""
         if self._closed:
-            return
+            return 0
         self._retry_at = 0.0
         if self._memory.unsent()[0] and (spool := self._ready()) is not None:
             self._back_to_disk(spool)
         self._closed = True
         if self._spool is not None:
             self._spool.close()
+        lost, _ = self._memory.unsent()
         self._memory.close()
+        return lost
 
     # -- to be looked at
 
@@ -260,6 +262,11 @@ class Storage:
         if self._spool is not None and not self._is_failing:
             return self._spool.directory
         return "memory"
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether what waits is lost with the process."""
+        return self._spool is None or self._is_failing
 
     def sizes(self) -> Sizes:
         """Bytes and files on the disk, of all processes."""
