@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -51,9 +50,10 @@ def show(jaeger_url: str) -> None:
         exporters=exporters or config.exporters,
         spool=SpoolConfig(directory="none"),  # what others have left there is not the demo's
     )
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # we say it ourselves
+    for name in ("opentelemetry", "flowspan"):  # we say it ourselves
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
-    where = _shown(config.otlp.endpoint)
+    where = config.otlp.shown_endpoint
     if not any(name.startswith("otlp") for name in config.exporters):
         _say(console, "OTEL_TRACES_EXPORTER names no collector: showing the traces here")
     elif config.export == "never":
@@ -112,14 +112,6 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)  # one line, however long: a link stays a link
 
 
-def _shown(endpoint: str) -> str:
-    """*endpoint* without a user and password."""
-    parts = urlsplit(endpoint)
-    if "@" not in parts.netloc:
-        return endpoint
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 # ---- does a collector answer?
 
 
@@ -134,7 +126,7 @@ def _trouble(config: flowspan.Config) -> str:
         transport.close()
     if answer.verdict not in (Verdict.UNAVAILABLE, Verdict.MISCONFIGURED):
         return ""
-    return answer.message
+    return answer.message.removeprefix(f"{otlp.shown_endpoint}: ")
 
 
 # ---- the flows

@@ -338,7 +338,7 @@ class Exporter:
             self.counts.parked += 1
         _guard.report(
             "a span that the collector does not take was set aside",
-            f"{self._name} says: {reason}; it lies in {self._store.describe()}",
+            f"{reason}; it lies in {self._store.describe()}",
         )
 
     # ---- outages
@@ -355,8 +355,7 @@ class Exporter:
             logger.warning("%s takes spans again; what waited is being delivered", self._name)
         if answer.rejected or answer.message:
             _guard.report(
-                "the collector rejected spans of a request",
-                f"{answer.rejected} lost; {self._name} says: {answer.message or 'nothing'}",
+                "the collector rejected spans", f"{answer.rejected} are lost ({answer.message})"
             )
 
     def _failed(self, answer: Answer, start: float) -> None:
@@ -378,16 +377,8 @@ class Exporter:
             self._condition.notify_all()
         if not first:
             return
-        where = f"spans wait in {self._store.describe()}"
-        if misconfigured:
-            logger.warning(
-                "%s does not take spans: %s; %s, please mend the configuration",
-                self._name,
-                answer.message,
-                where,
-            )
-        else:
-            logger.warning("%s: %s; %s until it does", self._name, answer.message, where)
+        advice = "until the configuration is mended" if misconfigured else "until it takes them"
+        logger.warning("%s; spans wait in %s %s", answer.message, self._store.describe(), advice)
 
 
 def _shrunk(body: bytes) -> bytes | None:

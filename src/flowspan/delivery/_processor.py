@@ -397,7 +397,7 @@ class DurableSpanProcessor(SpanProcessor):
 
     def _was_dropped(self, spans: int, reason: str) -> None:
         self._dropped[reason] += spans
-        advice = "the oldest went; docs/delivery.md says how to size the spool"
+        advice = "docs/delivery.md says what to do"
         _guard.report(f"spans were given up: {reason}", advice)
 
     def _could_not_encode(self, error: Exception) -> None:
