@@ -241,6 +241,9 @@ class Spool:
             if segment.gone or segment.waiting is not None:
                 return  # somebody was faster
             before = segment.spans
+            if segment.was_emptied():
+                self._remove(segment)
+                return
             if found is None:  # the disk fails; another process may have better luck
                 self._segments.remove(segment)
                 segment.close()
@@ -248,9 +251,8 @@ class Spool:
                 return
             segment.use(found)
             lost = before - segment.spans
-            emptied = segment.was_emptied()
             self._tidy(segment)
-        if lost > 0 and not emptied:
+        if lost > 0:
             self._damaged(found.damaged or 1, lost)
 
     def _read(self, picked: list[tuple[Segment, Record]]) -> Taken | None:
@@ -281,12 +283,12 @@ class Spool:
 
     def _unreadable(self, lost: list[tuple[Segment, Record]]) -> None:
         """Damaged since it was appended; or emptied by a process that said so itself."""
-        damaged = [record for segment, record in lost if not segment.was_emptied()]
+        with self._lock:
+            emptied = [s for s in self._segments if s is not self._current and s.was_emptied()]
+            for segment in emptied:
+                self._remove(segment)
+        damaged = [record for segment, record in lost if segment not in emptied]
         self.done(Taken(b"", 0, 0, lost))
-        for segment in {segment for segment, _ in lost if segment.was_emptied()}:
-            with self._lock:
-                if segment in self._segments and segment is not self._current:
-                    self._remove(segment)
         if damaged:
             self._damaged(len(damaged), sum(record.spans for record in damaged))
 
