@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.trace import Span, Tracer
 
 from flowspan.delivery import _format, _platform, _storage
+from flowspan.delivery._encoder import Encoder
 from flowspan.delivery._inspect import inspect
 from flowspan.delivery._memory import Memory
 from flowspan.delivery._parked import parked
@@ -26,6 +30,7 @@ from flowspan.delivery._segment import Name
 from flowspan.delivery._spool import Spool
 from flowspan.delivery._storage import Storage, default_directory
 from flowspan.delivery._stored import Store, Taken
+from flowspan.semconv import SPAN_STATUS, STATUS_ABANDONED
 
 ALL = 1 << 30
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork, links or modes")
@@ -818,7 +823,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("needs to mount a file system")
     yield where
-    subprocess.run(["umount", where], check=True)
+    subprocess.run(["umount", "--lazy", where], check=True)
 
 
 @pytest.fixture
@@ -899,7 +904,7 @@ def test_a_read_only_disk_means_memory(small_disk: Path, drops: Drops, at_once: 
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     storage.append(b"z", 1)
     assert storage.in_memory() == 0
-    assert sorted(all_of(storage)) == [b"x", b"y", b"z"]
+    assert sorted(b"".join(all_of(storage))) == sorted(b"xyz")
     storage.close()
 
 
@@ -939,6 +944,170 @@ def test_no_directory_means_memory_without_a_word(drops: Drops):
     assert (storage.describe(), storage.adopt(), said) == ("memory", 0, [])
     assert all_of(storage) == [b"x"]
     storage.close()
+
+
+# -- spans that are open
+
+
+@pytest.fixture
+def tracer() -> Tracer:
+    return TracerProvider().get_tracer("scope")
+
+
+def key_of(span: Span) -> bytes:
+    context = span.get_span_context()
+    return context.trace_id.to_bytes(16, "big") + context.span_id.to_bytes(8, "big")
+
+
+def open_in(store: Store, span: Span) -> bytes:
+    assert isinstance(span, ReadableSpan)
+    store.opened(key_of(span), Encoder().encode_open(span))
+    return key_of(span)
+
+
+def append_to(store: Store, *spans: Span) -> None:
+    for span in spans:
+        span.end()
+    for batch in Encoder().encode([span for span in spans if isinstance(span, ReadableSpan)]):
+        store.append(batch.body, batch.spans)
+
+
+def spans_in(bodies: list[bytes]) -> dict[str, tuple[bool, dict[str, str]]]:
+    """By name: whether it has ended, and its attributes."""
+    return {
+        span.name: (
+            span.end_time_unix_nano > 0,
+            {a.key: a.value.string_value for a in span.attributes},
+        )
+        for resource in ExportTraceServiceRequest.FromString(b"".join(bodies)).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    }
+
+
+ENDED: tuple[bool, dict[str, str]] = (True, {})
+ABANDONED = (True, {SPAN_STATUS: STATUS_ABANDONED})
+
+
+def test_spans_that_a_killed_process_left_open_are_abandoned(
+    directory: Path, spools: Callable[..., Spool], tracer: Tracer
+):
+    """Those that ended are not, whether that was noted in time or not."""
+    spool = spools()
+    for name in ("noted", "not noted", "open", "open, too"):
+        open_in(spool, span := tracer.start_span(name))
+        if "noted" in name:
+            append_to(spool, span)
+        if name == "noted":
+            spool.closed(key_of(span))
+    crash(spool)
+
+    assert inspect(directory)[0].kind == "open"
+    assert inspect(directory)[0].spans == 3
+    assert spans_in(all_of(spools())) == {
+        "noted": ENDED,
+        "not noted": ENDED,
+        "open": ABANDONED,
+        "open, too": ABANDONED,
+    }
+    assert files(directory, ".open") == []
+
+
+def test_open_spans_count_as_waiting_until_they_are_sent(
+    directory: Path, spools: Callable[..., Spool], tracer: Tracer
+):
+    """They are records of the one that adopted them, and survive that one as well."""
+    spool = spools()
+    open_in(spool, tracer.start_span("open"))
+    crash(spool)
+
+    spool = spools()
+    assert spool.unsent()[0] == 1
+    assert not spool.mark()()
+    crash(spool)
+
+    assert spans_in(all_of(spools())) == {"open": ABANDONED}
+    assert files(directory, ".open") == []
+
+
+def test_open_spans_of_a_live_process_are_left_to_it(
+    directory: Path, spools: Callable[..., Spool], tracer: Tracer
+):
+    spool = spools()
+    open_in(spool, span := tracer.start_span("open"))
+
+    assert all_of(spools()) == []
+    append_to(spool, span)
+    spool.closed(key_of(span))
+    spool.closed(key_of(span))
+    spool.closed(b"unknown".ljust(24))
+    spool.close()
+    assert files(directory, ".open") == []
+
+
+def test_spans_still_open_at_close_are_abandoned_by_the_next(
+    spools: Callable[..., Spool], tracer: Tracer
+):
+    """The process ends in order, and they with it."""
+    spool = spools()
+    open_in(spool, tracer.start_span("open"))
+    spool.close()
+
+    assert spans_in(all_of(spools())) == {"open": ABANDONED}
+
+
+def test_the_file_of_open_spans_does_not_grow_for_ever(
+    directory: Path, spools: Callable[..., Spool], tracer: Tracer
+):
+    """It is written anew when most of it is of spans that have ended."""
+    spool = spools()
+    open_in(spool, tracer.start_span("first"))
+    for number in range(2_000):
+        spool.opened(b"%024d" % number, b"x" * 2_000)
+        spool.closed(b"%024d" % number)
+    open_in(spool, tracer.start_span("last"))
+
+    (path,) = files(directory, ".open")
+    assert path.stat().st_size < 2_000_000
+    assert inspect(directory)[0].owner_pid_alive
+    crash(spool)
+    assert spans_in(all_of(spools())) == {"first": ABANDONED, "last": ABANDONED}
+
+
+def test_open_spans_are_bounded(directory: Path, spools: Callable[..., Spool]):
+    """Above the bound a span is not found again after a crash."""
+    spool = spools(max_bytes=80_000)
+    for number in range(100):
+        spool.opened(b"%024d" % number, b"x" * 1_000)
+
+    assert files(directory, ".open")[0].stat().st_size < 11_000
+
+
+@posix
+def test_open_spans_survive_that_the_directory_is_deleted(
+    directory: Path, spools: Callable[..., Spool], tracer: Tracer
+):
+    spool = spools()
+    open_in(spool, tracer.start_span("before"))
+    shutil.rmtree(directory)
+    open_in(spool, tracer.start_span("after"))
+    crash(spool)
+
+    assert spans_in(all_of(spools())) == {"before": ABANDONED, "after": ABANDONED}
+
+
+def test_damage_among_open_spans_costs_what_it_touches(
+    directory: Path, spools: Callable[..., Spool], tracer: Tracer
+):
+    spool = spools()
+    for name in ("one", "two", "three"):
+        open_in(spool, tracer.start_span(name))
+    spool.opened(b"no request".ljust(24), b"\xff" * 9)
+    crash(spool)
+    (path,) = files(directory, ".open")
+    path.write_bytes(path.read_bytes().replace(b"two", b"tWo"))
+
+    assert spans_in(all_of(spools())) == {"one": ABANDONED, "three": ABANDONED}
 
 
 # -- what is parked, where it lies
