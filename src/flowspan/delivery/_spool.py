@@ -151,8 +151,11 @@ class Spool:
         return segment
 
     def _new_segment(self) -> Segment:
-        name = self._new_name(SUFFIX)
-        return Segment.new(self.directory, name, self._clock, self._version, self._appended)
+        made = self._clock, self._version, self._appended
+        try:
+            return Segment.new(self.directory, self._new_name(SUFFIX), *made)
+        except BlockingIOError:  # an adopter was faster than our lock, where that can be
+            return Segment.new(self.directory, self._new_name(SUFFIX), *made)
 
     def _new_name(self, suffix: str) -> Name:
         """A later one than any before, whatever the wall clock does."""
