@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Span, Tracer
 
-from flowspan.delivery import _format, _platform, _storage
+from flowspan.delivery import _format, _platform, _spool, _storage
 from flowspan.delivery._encoder import Encoder
 from flowspan.delivery._inspect import inspect
 from flowspan.delivery._memory import Memory
 from flowspan.delivery._parked import parked
 from flowspan.delivery._platform import Refused
-from flowspan.delivery._segment import Name
+from flowspan.delivery._segment import Name, Segment
 from flowspan.delivery._spool import Spool
 from flowspan.delivery._storage import Storage, default_directory
 from flowspan.delivery._stored import Store, Taken
@@ -418,6 +419,113 @@ def test_segments_are_rotated_so_that_space_is_freed(directory: Path, spools: Ca
     assert mark()
 
 
+def test_more_dead_files_than_descriptors_are_adopted_in_turn(
+    directory: Path, spools: Callable[..., Spool], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_spool, "MAX_SEGMENTS", 10)
+    for number in range(25):
+        dead = spools()
+        dead.append(b"%02d" % number, 1)
+        dead.close()
+
+    bodies: list[list[bytes]] = [all_of(spool := spools())]
+    while spool.adopt():
+        bodies.append(all_of(spool))
+
+    assert [len(part) for part in bodies] == [10, 10, 5]
+    assert [body for part in bodies for body in part] == [b"%02d" % number for number in range(25)]
+
+
+def test_an_append_does_not_wait_for_a_reader(
+    spools: Callable[..., Spool], monkeypatch: pytest.MonkeyPatch
+):
+    """Nor does what others do: nothing is locked while a file is read."""
+    spool = spools()
+    spool.append(b"first", 1)
+    reads, goes_on = threading.Event(), threading.Event()
+    read_at = _platform.read_at
+
+    def slow(fd: int, size: int, offset: int) -> bytes:
+        reads.set()
+        assert goes_on.wait(30)
+        return read_at(fd, size, offset)
+
+    monkeypatch.setattr(_platform, "read_at", slow)
+    taken: list[Taken] = []
+    reader = threading.Thread(target=lambda: taken.append(take(spool)))
+    reader.start()
+    assert reads.wait(30)
+
+    spool.append(b"second", 1)
+    assert spool.unsent() == (2, 11)
+    assert not spool.mark()()
+    spool.close()
+
+    goes_on.set()
+    reader.join()
+    assert taken[0].body == b"first"
+    spool.done(taken[0])
+
+
+def test_an_append_in_the_middle_of_an_append_comes_after_it(
+    spools: Callable[..., Spool], monkeypatch: pytest.MonkeyPatch
+):
+    """As a finalizer or a signal handler makes it, in the same thread."""
+    spool = spools()
+    write_at = _platform.write_at
+
+    def interrupted(fd: int, data: bytes, offset: int) -> int:
+        monkeypatch.setattr(_platform, "write_at", write_at)
+        spool.append(b"inner", 1)
+        return write_at(fd, data, offset)
+
+    spool.append(b"before", 1)
+    monkeypatch.setattr(_platform, "write_at", interrupted)
+    spool.append(b"outer", 1)
+
+    assert all_of(spool) == [b"before", b"outer", b"inner"]
+
+
+def test_drops_are_told_with_no_lock_held(spools: Callable[..., Spool]):
+    """Whoever is told may ask another thread that uses the spool."""
+    told: list[str] = []
+
+    def on_dropped(spans: int, reason: str) -> None:
+        thread = threading.Thread(target=spool.unsent)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+        told.append(reason)
+
+    clock = Clock()
+    spool = spools(max_bytes=1 << 20, max_age=60, on_dropped=on_dropped, clock=clock)
+    for _ in range(200):
+        spool.append(b"x" * 6_000, 1)
+    clock.sleep(100)
+    assert all_of(spool) == []
+    assert set(told) == {"spool full", "too old"}
+
+
+def test_several_processes_keep_one_bound(directory: Path):
+    """They write at once, none delivers; a process looks as often as it has written a while."""
+    code = """
+        spool = Spool(args[0], max_bytes=4 << 20, on_dropped=lambda *drop: None)
+        for i in range(600):
+            spool.append(os.urandom(5000), 1)
+        ready(spool.sizes().bytes)
+        os.kill(os.getpid(), 9)
+    """
+    processes = [run(code, directory) for _ in range(4)]
+    sizes = [int(line(process)[1]) for process in processes]
+    for process in processes:
+        process.communicate("\n", timeout=30)
+
+    assert max(sizes) <= 5 << 20
+    spool = Spool(directory, on_dropped=Drops())
+    assert (spool.damaged, len(all_of(spool)) > 500) == (0, True)
+    spool.close()
+
+
 def test_a_file_left_half_made_is_swept_away(directory: Path, spools: Callable[..., Spool]):
     """After a while: until then its process may be about to name it."""
     spools().close()
@@ -566,12 +674,14 @@ def test_a_live_process_gives_up_its_oldest_files_to_others(
     other = spools(max_bytes=1 << 20, on_dropped=theirs)
     for number in range(100):
         other.append(b"%03d" % number * 2_000, 3)
+    in_flight = take(other, 1, 1)
     mark = other.mark()
 
     spool = spools(max_bytes=1 << 20)
     for _ in range(100):
         spool.append(b"y" * 6_000, 1)
 
+    other.done(in_flight)
     left = [int(body[:3]) for body in all_of(other)]
     assert left == list(range(100 - len(left), 100))
     assert 0 < len(left) < 90
@@ -908,6 +1018,25 @@ def test_a_read_only_disk_means_memory(small_disk: Path, drops: Drops, at_once: 
     storage.close()
 
 
+def test_without_a_descriptor_for_a_new_file_the_old_one_is_gone_on_with(
+    directory: Path, spools: Callable[..., Spool], monkeypatch: pytest.MonkeyPatch
+):
+    spool = spools(max_bytes=64 * (64 << 10))
+    spool.append(b"first", 1)
+
+    def fails(*args: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Segment, "new", fails)
+        for _ in range(20):
+            spool.append(b"x" * 10_000, 1)
+    spool.append(b"last", 1)
+
+    assert len(files(directory)) == 2
+    assert len(all_of(spool)) == 22
+
+
 @pytest.mark.parametrize("written", [0, 10, 45])
 def test_short_writes_are_gone_on_with(
     directory: Path,
@@ -1108,6 +1237,50 @@ def test_damage_among_open_spans_costs_what_it_touches(
     path.write_bytes(path.read_bytes().replace(b"two", b"tWo"))
 
     assert spans_in(all_of(spools())) == {"one": ABANDONED, "three": ABANDONED}
+
+
+# -- where there is no flock
+
+
+class LockedBytes(types.ModuleType):
+    """What `msvcrt` does, with the locks of this system."""
+
+    LK_NBLCK, LK_UNLCK = 1, 0
+
+    def locking(self, fd: int, mode: int, count: int) -> None:
+        import fcntl
+
+        assert os.lseek(fd, 0, os.SEEK_CUR) > 1 << 30
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB if mode else fcntl.LOCK_UN)
+
+
+@posix
+def test_windows_takes_another_way(
+    directory: Path, spools: Callable[..., Spool], monkeypatch: pytest.MonkeyPatch
+):
+    """Positions instead of `pread`, a locked byte, no renaming; the rest is the same."""
+    windows = types.ModuleType("windows")
+    monkeypatch.setitem(sys.modules, "msvcrt", LockedBytes("msvcrt"))
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "platform", "win32")
+        source = Path(_platform.__file__).read_text()
+        windows.__dict__["__name__"] = "windows"
+        exec(compile(source, "_platform.py", "exec"), windows.__dict__)
+    for name in ("lock", "release", "is_locked", "read_at", "write_at", "remove"):
+        monkeypatch.setattr(_platform, name, getattr(windows, name))
+    monkeypatch.setattr(_platform, "RENAMES_OPEN_FILES", windows.RENAMES_OPEN_FILES)
+
+    spool = spools()
+    for body in (b"one", b"two", b"three"):
+        spool.append(body, 1)
+    spool.opened(b"k" * 24, b"open")
+    spool.closed(b"k" * 24)
+    spool.done(take(spool, 1, 1))
+    assert spools().unsent() == (0, 0)
+    crash(spool)
+
+    assert all_of(spools()) == [b"two", b"three"]
+    assert list(directory.iterdir()) == []
 
 
 # -- what is parked, where it lies

@@ -156,8 +156,8 @@ def private_directory(path: str) -> None:
         if found.st_mode & 0o022:
             mode = stat.S_IMODE(found.st_mode)
             raise Refused(f"others may write to the spool directory {path} (mode {mode:04o})")
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise Refused(f"the spool directory {path} cannot be written to")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise Refused(f"the spool directory {path} cannot be read and written")
 
 
 def _make(path: str) -> None:
@@ -185,7 +185,7 @@ class Clock:
         return _boot()
 
 
-if hasattr(time, "CLOCK_BOOTTIME"):
+if sys.platform == "linux":
 
     def _uptime() -> int:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

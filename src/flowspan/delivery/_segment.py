@@ -151,8 +151,9 @@ class Segment:
         return record
 
     def unload(self) -> None:
-        """Keep the records out of memory until they are needed, unless some are out of order."""
-        if self.waiting is not None and len(self.waiting) == self.next_number - self.lowest():
+        """Keep the records out of memory until they are needed, if the file tells all of them."""
+        lowest = self.lowest()
+        if self.waiting and not self.flying and len(self.waiting) == self.next_number - lowest:
             self.acknowledge()
             self.waiting = None
 
@@ -256,7 +257,8 @@ class Segment:
     def was_emptied(self) -> bool:
         """Another process took the space back because the directory was over its bound."""
         try:
-            return os.fstat(self.fd).st_size == 0
+            # our acknowledgement may have been written since
+            return os.fstat(self.fd).st_size < _format.HEADER_SIZE
         except OSError:
             return False
 
