@@ -433,7 +433,7 @@ def test_more_dead_files_than_descriptors_are_adopted_in_turn(
         bodies.append(all_of(spool))
 
     assert [len(part) for part in bodies] == [10, 10, 5]
-    assert [body for part in bodies for body in part] == [b"%02d" % number for number in range(25)]
+    assert {body for part in bodies for body in part} == {b"%02d" % n for n in range(25)}
 
 
 def test_an_append_does_not_wait_for_a_reader(
