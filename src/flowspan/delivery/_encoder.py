@@ -301,9 +301,8 @@ class _Attributes:
         known = self._known
         heads = self._heads
         for key, value in attributes.items():
-            if type(value) is not str:
-                if type(key) is str:
-                    out.append(self._field(key, _any(value)))
+            if type(value) is not str or type(key) is not str:
+                out.append(self._field(key, _any(value)))
                 continue
             short = len(value) <= _SHORT
             if short:
@@ -332,8 +331,8 @@ class _Attributes:
             _keep(self._heads, (key, size), head)
         return head
 
-    def _field(self, key: str, value: bytes) -> bytes:
-        data = framed(1, _utf8(key)) + framed(2, value)
+    def _field(self, key: Any, value: bytes) -> bytes:
+        data = framed(1, _key(key)) + framed(2, value)
         return b"".join((self._tag, varint(len(data)), data))
 
 
@@ -375,8 +374,7 @@ class _Nested:
                 return _text(f"… {len(pairs)} keys, deeper than {MAX_DEPTH}")
             self._take(len(pairs), 0)
             for key, item in pairs:
-                name = key if issubclass(type(key), str) else _name_of(key)
-                pair = framed(1, _utf8(name)) + framed(2, self.any(item, depth + 1))
+                pair = framed(1, _key(key)) + framed(2, self.any(item, depth + 1))
                 out.append(framed(1, pair))
             return framed(6, b"".join(out))
         if issubclass(kind, (list, tuple)):
@@ -480,7 +478,7 @@ def _text_field(number: int, text: Any) -> bytes:
     """A string field; nothing for None and the empty string."""
     if text is None:
         return b""
-    data = _utf8(text if issubclass(type(text), str) else _name_of(text))
+    data = _key(text)
     return framed(number, data) if data else b""
 
 
@@ -489,6 +487,10 @@ def _utf8(text: str) -> bytes:
         return str.encode(text)
     except UnicodeEncodeError:
         return str.encode(text, "utf-8", "replace")
+
+
+def _key(key: Any) -> bytes:
+    return _utf8(key if issubclass(type(key), str) else _name_of(key))
 
 
 def _name_of(value: Any) -> str:
