@@ -286,7 +286,7 @@ def test_more_names_than_are_kept():
         for held in vars_of(holder).values()
         if type(held) is dict
     ]
-    assert len(kept) == 5
+    assert len(kept) == 6
     assert all(len(cache) <= 2_048 for cache in kept)
 
 

@@ -22,7 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
 from flowspan._payload import type_name
-from flowspan.delivery._wire import framed, varint
+from flowspan.delivery._wire import SMALL, framed, varint
 
 MAX_BYTES: Final = 3_670_016  # of a request: gRPC receivers refuse more than 4 MiB
 BREATHE_EVERY: Final = 8  # spans
@@ -39,8 +39,9 @@ _MAX_64: Final = 2**64 - 1
 _MAX_32: Final = 2**32 - 1
 
 _pack_double: Final = Struct("<d").pack
-_pack_fixed64: Final = Struct("<Q").pack
+_pack_time: Final = Struct("<BQ").pack
 _pack_times: Final = Struct("<BQBQ").pack  # fields 7 and 8 with their tags
+_TIME: Final = 1 << 3 | 1  # of an event
 _START: Final = 7 << 3 | 1
 _END: Final = 8 << 3 | 1
 
@@ -140,6 +141,12 @@ class Encoder:
         context = span.get_span_context()
         if context is None:
             raise ValueError("a span without a context")
+        start = span.start_time
+        end = span.end_time
+        if type(start) is not int or not 0 <= start <= _MAX_64:
+            start = _nanos(start)
+        if type(end) is not int or not 0 <= end <= _MAX_64:
+            end = _nanos(end)
         out = [
             b"\x0a\x10",
             context.trace_id.to_bytes(16, "big"),
@@ -147,7 +154,7 @@ class Encoder:
             context.span_id.to_bytes(8, "big"),
             self._names(span.name),
             _KINDS.get(id(span.kind), _INTERNAL),
-            _pack_times(_START, _nanos(span.start_time), _END, _nanos(span.end_time)),
+            _pack_times(_START, start, _END, end),
         ]
         state = _trace_state(context)
         if state:
@@ -158,7 +165,9 @@ class Encoder:
         else:
             out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
             out.append(_SPAN_FLAGS[parent.is_remote is True])
-        self._span_attributes(_plain(span.attributes), out)
+        attributes = span.attributes
+        if attributes:
+            self._span_attributes(_plain(attributes), out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
         if events := span.events:
@@ -178,16 +187,22 @@ class Encoder:
         write = self._event_attributes
         name_of = self._event_names
         for event in events:
-            parts = [b"\x09", _pack_fixed64(_nanos(event.timestamp)), name_of(event.name)]
+            at = event.timestamp
+            if type(at) is not int or not 0 <= at <= _MAX_64:
+                at = _nanos(at)
+            parts = [_pack_time(_TIME, at), name_of(event.name)]
             attributes = event.attributes
-            if attributes:
+            if type(attributes) is BoundedAttributes:  # nearly always: one look at it, not four
+                dropped = attributes.dropped
+                write(attributes.copy(), parts)  # type: ignore[arg-type]
+            else:
+                dropped = event.dropped_attributes
                 write(_plain(attributes), parts)
-                if dropped := event.dropped_attributes:
-                    parts += (b"\x20", _count(dropped))
-            elif dropped := event.dropped_attributes:
+            if dropped:
                 parts += (b"\x20", _count(dropped))
             data = b"".join(parts)
-            out += (b"\x5a", varint(len(data)), data)
+            size = len(data)
+            out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
 
     def _write_links(self, links: Iterable[Link], out: list[bytes]) -> int:
         """Returns how many links could not be encoded: ids that are none."""
@@ -290,19 +305,29 @@ class _Request:
 class _Attributes:
     """Writes attributes as the field *number* of their message; knows the frequent ones."""
 
-    __slots__ = ("_heads", "_known", "_tag")
+    __slots__ = ("_heads", "_known", "_numbers", "_tag")
 
     def __init__(self, number: int) -> None:
         self._tag = bytes((number << 3 | 2,))
         self._known: dict[tuple[str, str], bytes] = {}  # of short strings: the whole field
-        self._heads: dict[tuple[str, int], bytes] = {}  # of others: all before the text
+        self._numbers: dict[tuple[str, int], bytes] = {}
+        self._heads: dict[tuple[str, int], bytes] = {}  # of longer ones: all before the text
 
     def write(self, attributes: dict[str, Any], out: list[bytes]) -> None:
         known = self._known
+        numbers = self._numbers
         heads = self._heads
         for key, value in attributes.items():
-            if type(value) is not str or type(key) is not str:
-                out.append(self._field(key, _any(value)))
+            kind = type(value)
+            if kind is not str or type(key) is not str:
+                if kind is not int or type(key) is not str:
+                    out.append(self._field(key, _any(value)))
+                    continue
+                field = numbers.get((key, value))
+                if field is None:
+                    field = self._field(key, _any(value))
+                    _keep(numbers, (key, value), field)
+                out.append(field)
                 continue
             short = len(value) <= _SHORT
             if short:
@@ -441,17 +466,17 @@ _PROXY: Final = type(type.__dict__)
 
 def _trace_state(context: SpanContext) -> bytes:
     state = context.trace_state
-    return _utf8(state.to_header()) if len(state) and type(state) is TraceState else b""
+    return _utf8(state.to_header()) if type(state) is TraceState and len(state) else b""
 
 
 def _status(status: Status | None) -> bytes:
     if status is None:
         return b""
-    code = _CODES.get(id(status.status_code), b"")
+    code = status.status_code
     description = status.description
-    if not description:
-        return framed(15, code) if code else _UNSET
-    return framed(15, _text_field(2, description) + code)
+    if code is StatusCode.UNSET and description is None:
+        return _UNSET
+    return framed(15, _text_field(2, description) + _CODES.get(id(code), b""))
 
 
 def _nanos(at: Any) -> int:

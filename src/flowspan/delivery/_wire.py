@@ -31,6 +31,9 @@ def _varint(number: int) -> bytes:
 SMALL: Final = tuple(_varint(number) for number in range(4096))
 
 
+_TAGS: Final = tuple(_varint(number << 3 | BYTES) for number in range(32))
+
+
 def varint(number: int) -> bytes:
     """*number*, from 0 below 2**64; a negative one is given as its two's complement."""
     return SMALL[number] if number < 4096 else _varint(number)
@@ -42,8 +45,11 @@ def tag(number: int, wire_type: int = BYTES) -> bytes:
 
 
 def framed(number: int, data: bytes) -> bytes:
-    """The field *number* that holds *data*: a string, bytes or a message."""
-    return b"".join((tag(number), varint(len(data)), data))
+    """The field *number*, below 32, that holds *data*: a string, bytes or a message."""
+    size = len(data)
+    if size < 4096:
+        return _TAGS[number] + SMALL[size] + data
+    return b"".join((_TAGS[number], _varint(size), data))
 
 
 class Field(NamedTuple):
