@@ -466,14 +466,28 @@ def test_a_field_that_is_none_of_opentelemetrys(fields, meant):
     )
 
 
-def test_a_link_with_ids_that_are_none_is_counted():
-    """The span keeps its others."""
-    links = [Link(CONTEXT), Link(SpanContext(2**128, 1, False)), Link(None), Link(CONTEXT)]  # type: ignore[arg-type]
+def test_links_and_events_that_are_none_are_counted():
+    """The span keeps its others, and nothing is read of what is no link."""
+    links: list[Any] = [
+        *(Link(CONTEXT), Link(SpanContext(2**128, 1, False)), Link(None)),  # type: ignore[arg-type]
+        *(Hostile(), Link(Hostile()), 3, Link(CONTEXT)),  # type: ignore[arg-type]
+    ]
+    events: list[Any] = [Event("e"), Hostile(), None, "text", Event("f")]
 
-    (batch,) = encoded([plain_span(links=links)])
+    (batch,) = encoded([plain_span(links=links, events=events)])
     (span,) = spans_in(batch.body)
 
-    assert (len(span.links), span.dropped_links_count) == (2, 2)
+    assert (len(span.links), span.dropped_links_count) == (2, 5)
+    assert ([e.name for e in span.events], span.dropped_events_count) == (["e", "f"], 3)
+
+
+@pytest.mark.parametrize("field", ["parent", "status"])
+def test_a_parent_or_status_that_is_none_is_left_out(field):
+    """Without a look at it."""
+    (batch,) = encoded([plain_span(**{field: Hostile()})])
+    (span,) = spans_in(batch.body)
+
+    assert (span.parent_span_id, span.flags, span.status.code) == (b"", 0x100, 0)
 
 
 # --- each span apart
@@ -499,11 +513,9 @@ def test_a_span_that_cannot_be_encoded_costs_only_itself(at):
         {"context": None},
         {"context": Hostile()},
         {"context": SpanContext(1, 2**64, False)},
-        {"parent": "x"},
-        {"events": [Hostile()]},
+        {"parent": SpanContext(1, -1, False)},
         {"links": 3},
         {"attributes": 3},
-        {"status": 3},
     ],
     ids=lambda fields: next(iter(fields)),
 )

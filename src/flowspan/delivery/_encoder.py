@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Event, EventBase, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
@@ -34,7 +34,9 @@ _MAX_NODES: Final = 1_000_000
 _MAX_NESTED: Final = 64 * 1024 * 1024  # bytes
 
 _SHORT: Final = 40  # characters: names, kinds, most ids
+_KEY: Final = 256  # characters: longer keys are not kept
 _CACHED: Final = 2048  # entries of a cache; a full one starts anew
+_OWNERS: Final = 64  # the same, of resources and scopes
 _MAX_64: Final = 2**64 - 1
 _MAX_32: Final = 2**32 - 1
 
@@ -138,9 +140,9 @@ class Encoder:
 
     def _span(self, span: ReadableSpan) -> bytes:
         """The span as a field of its scope's message."""
-        context = span.get_span_context()
-        if context is None:
-            raise ValueError("a span without a context")
+        context: Any = span.get_span_context()  # these two may be anything
+        if not issubclass(type(context), SpanContext):
+            raise TypeError("a span without a context")
         start = span.start_time
         end = span.end_time
         if type(start) is not int or not 0 <= start <= _MAX_64:
@@ -159,8 +161,8 @@ class Encoder:
         state = _trace_state(context)
         if state:
             out.append(framed(3, state))
-        parent = span.parent
-        if parent is None:
+        parent: Any = span.parent
+        if not issubclass(type(parent), SpanContext):
             out.append(_SPAN_FLAGS[False])
         else:
             out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
@@ -170,10 +172,11 @@ class Encoder:
             self._span_attributes(_plain(attributes), out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
+        lost = span.dropped_events
         if events := span.events:
-            self._write_events(events, out)
-        if dropped := span.dropped_events:
-            out += (b"\x60", _count(dropped))
+            lost += self._write_events(events, out)
+        if lost:
+            out += (b"\x60", _count(lost))
         lost = span.dropped_links
         if links := span.links:
             lost += self._write_links(links, out)
@@ -183,10 +186,15 @@ class Encoder:
         data = b"".join(out)
         return b"".join((b"\x12", varint(len(data)), data))
 
-    def _write_events(self, events: Iterable[Event], out: list[bytes]) -> None:
+    def _write_events(self, events: Iterable[Event], out: list[bytes]) -> int:
+        """Returns how many there were that are no events."""
+        lost = 0
         write = self._event_attributes
         name_of = self._event_names
         for event in events:
+            if type(event) is not Event and not issubclass(type(event), EventBase):
+                lost += 1
+                continue
             at = event.timestamp
             if type(at) is not int or not 0 <= at <= _MAX_64:
                 at = _nanos(at)
@@ -203,15 +211,16 @@ class Encoder:
             data = b"".join(parts)
             size = len(data)
             out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
+        return lost
 
     def _write_links(self, links: Iterable[Link], out: list[bytes]) -> int:
-        """Returns how many links could not be encoded: ids that are none."""
+        """Returns how many there were that are no links, or have ids that are none."""
         lost = 0
         for link in links:
-            context = link.context
             try:
+                context = _context_of(link)
                 ids = (context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big"))
-            except Exception:  # noqa: BLE001 - counted by the caller
+            except (TypeError, OverflowError):
                 lost += 1
                 continue
             parts = [b"\x0a\x10", ids[0], b"\x12\x08", ids[1]]
@@ -236,7 +245,7 @@ class Encoder:
         out: list[bytes] = []
         _Attributes(1).write(_plain(resource.attributes), out)
         data = framed(1, b"".join(out)) + _text_field(3, resource.schema_url)
-        _keep(self._resources, id(resource), (resource, data))
+        _keep(self._resources, id(resource), (resource, data), _OWNERS)
         return data
 
     def _scope(self, scope: InstrumentationScope | None) -> bytes:
@@ -250,7 +259,7 @@ class Encoder:
             out = [_text_field(1, scope.name), _text_field(2, scope.version)]
             _Attributes(3).write(_plain(scope.attributes), out)
             data = framed(1, b"".join(out)) + _text_field(3, scope.schema_url)
-        _keep(self._scopes, id(scope), (scope, data))
+        _keep(self._scopes, id(scope), (scope, data), _OWNERS)
         return data
 
 
@@ -326,7 +335,8 @@ class _Attributes:
                 field = numbers.get((key, value))
                 if field is None:
                     field = self._field(key, _any(value))
-                    _keep(numbers, (key, value), field)
+                    if len(field) <= _KEY:
+                        _keep(numbers, (key, value), field)
                 out.append(field)
                 continue
             short = len(value) <= _SHORT
@@ -343,7 +353,7 @@ class _Attributes:
             if head is None:
                 head = self._head(key, len(data))
             out += (head, data)
-            if short:
+            if short and len(key) <= _KEY:
                 _keep(known, (key, value), head + data)
 
     def _head(self, key: str, size: int) -> bytes:
@@ -352,7 +362,7 @@ class _Attributes:
         value = b"\x12" + varint(len(text) + size)
         whole = varint(len(name) + len(value) + len(text) + size)
         head = b"".join((self._tag, whole, name, value, text))
-        if len(name) <= 256:
+        if len(key) <= _KEY:
             _keep(self._heads, (key, size), head)
         return head
 
@@ -464,14 +474,20 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 _PROXY: Final = type(type.__dict__)
 
 
+def _context_of(link: Link) -> SpanContext:
+    if issubclass(type(link), Link) and issubclass(type(link.context), SpanContext):
+        return link.context
+    raise TypeError("no link")
+
+
 def _trace_state(context: SpanContext) -> bytes:
     state = context.trace_state
     return _utf8(state.to_header()) if type(state) is TraceState and len(state) else b""
 
 
-def _status(status: Status | None) -> bytes:
-    if status is None:
-        return b""
+def _status(status: Any) -> bytes:
+    if not issubclass(type(status), Status):
+        return b"" if status is None else _UNSET
     code = status.status_code
     description = status.description
     if code is StatusCode.UNSET and description is None:
@@ -534,7 +550,7 @@ def _large(number: int) -> str:
     return str(number) if bits < 4096 else f"<int of {bits} bits>"
 
 
-def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(cache) >= _CACHED:
+def _keep(cache: dict[Any, Any], key: Any, value: Any, most: int = _CACHED) -> None:
+    if len(cache) >= most:
         cache.clear()
     cache[key] = value
