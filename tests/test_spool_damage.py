@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -139,6 +140,58 @@ def test_what_was_delivered_and_written_over_is_no_damage(tmp_path: Path):
     (info,) = inspect(spool.directory)
     assert (info.spans, info.damaged) == (3, 0)
     assert info.bytes < 900_000
+    spool.close()
+
+
+def test_the_page_tells_enough_to_read_a_file(tmp_path: Path):
+    """docs/spool-format.md against a file: each offset in its tables, nothing of our reader."""
+    spool = Spool(tmp_path / "spool", on_dropped=lambda spans, reason: None, version="1.2.3")
+    for body in (b"one", b"two", b"three"):
+        spool.append(body, len(body))
+    taken = spool.take(1, 1)
+    assert taken
+    spool.done(taken)
+    (path,) = Path(spool.directory).iterdir()
+    data = path.read_bytes()
+    page = (Path(__file__).parents[1] / "docs" / "spool-format.md").read_text()
+    header, record = (
+        [int(row.split("|")[1]) for row in table.splitlines() if row[2:3].isdigit()]
+        for table in page.split("## A file")[1].split("| kind | body |")[0].split("Then records")
+    )
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(data[start : start + size], "little")
+
+    magic, version, size, salt, wall, _, _, writer, pid, check, acked, acked_check, end = header
+    assert data[magic : magic + 8] == b"flowspan"
+    assert (number(version, 2), number(size, 2)) == (1, end + 12)
+    assert path.name.split("-")[2] == f"{number(salt, 4):08x}.spans"
+    assert path.name.split("-")[0] == f"{number(wall, 8) // 1_000_000:013d}"
+    assert data[writer : writer + 16] == b"1.2.3".ljust(16, b"\0")
+    assert number(pid, 4) == os.getpid()
+    assert number(check, 4) == crc32(data[:check])
+    assert number(acked, 8) == 1
+    assert number(acked_check, 4) == crc32(data[acked:acked_check], number(salt, 4))
+
+    at, bodies = number(size, 2), []
+    while at < len(data):
+        marker, length, body_check, its_salt, count, spans, time, kind, check = (
+            at + offset for offset in record
+        )
+        assert data[marker:length] == bytes.fromhex("F5465301")
+        assert number(check, 4) == crc32(data[at:check])
+        body = data[check + 4 : check + 4 + number(length, 4)]
+        assert number(body_check, 4) == crc32(body)
+        assert number(its_salt, 4) == number(salt, 4)
+        assert (number(count, 4), number(spans, 4), number(kind, 4)) == (
+            len(bodies),
+            len(body),
+            1,
+        )
+        assert number(time, 8) >= number(wall, 8)
+        bodies.append(body)
+        at = check + 4 + len(body)
+    assert bodies == [b"one", b"two", b"three"]
     spool.close()
 
 

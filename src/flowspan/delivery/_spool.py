@@ -137,7 +137,7 @@ class Spool:
             segment = self._rotate()
         assert segment.header is not None
         # The wall clock may jump while the segment is written; its age may not.
-        when = segment.header.created + uptime - segment.header.uptime
+        when = segment.header.created + max(0, uptime - segment.header.uptime)
         segment.append(body, spans, when)
         self._appended += 1
         self._unchecked += size
@@ -434,7 +434,7 @@ class Spool:
                 return False
             insort(self._segments, segment, key=_age)
             self._tidy(segment)
-            if segment is not self._segments[0]:
+            if not segment.gone and segment is not self._segments[0]:
                 segment.unload()
         if found.damaged:
             self._damaged(found.damaged, found.damaged_spans)
