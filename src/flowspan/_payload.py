@@ -14,6 +14,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import json
 import math
 import pathlib
 import re
@@ -107,11 +108,9 @@ def shortened(text: str, max_bytes: int) -> str:
     if len(data) <= max_bytes:
         return text
     try:
-        tree = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        if not error.msg.startswith("Recursion"):
-            return _cut(clean(text), len(text), max_bytes)
-        tree = "…"
+        tree = _loads(data)
+    except ValueError:
+        return _cut(data.decode(), len(text), max_bytes)
     return _fitting(tree, max_bytes).decode()
 
 
@@ -632,6 +631,17 @@ def _cut(text: str, size: int, max_bytes: int, *, keep_end: bool = False) -> str
     if keep_end:
         return mark + data[max(0, len(data) - room) :].decode("utf-8", "ignore")
     return data[:room].decode("utf-8", "ignore") + mark
+
+
+def _loads(data: bytes) -> Any:
+    """*data* in JSON's types; `…` if it is JSON nested too deep for that. Raises ValueError."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        try:  # takes what orjson does not: NaN, numbers of any length
+            return json.loads(data)
+        except RecursionError:
+            return "…"
 
 
 def _dumps(tree: Any) -> bytes:

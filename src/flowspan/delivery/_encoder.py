@@ -17,12 +17,12 @@ from typing import Any, Final, NamedTuple
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Event, EventBase, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
 from flowspan._payload import type_name
-from flowspan.delivery._wire import framed, varint
+from flowspan.delivery._wire import SMALL, framed, varint
 
 MAX_BYTES: Final = 3_670_016  # of a request: gRPC receivers refuse more than 4 MiB
 BREATHE_EVERY: Final = 8  # spans
@@ -34,13 +34,16 @@ _MAX_NODES: Final = 1_000_000
 _MAX_NESTED: Final = 64 * 1024 * 1024  # bytes
 
 _SHORT: Final = 40  # characters: names, kinds, most ids
+_KEY: Final = 256  # characters: longer keys are not kept
 _CACHED: Final = 2048  # entries of a cache; a full one starts anew
+_OWNERS: Final = 64  # the same, of resources and scopes
 _MAX_64: Final = 2**64 - 1
 _MAX_32: Final = 2**32 - 1
 
 _pack_double: Final = Struct("<d").pack
-_pack_fixed64: Final = Struct("<Q").pack
+_pack_time: Final = Struct("<BQ").pack
 _pack_times: Final = Struct("<BQBQ").pack  # fields 7 and 8 with their tags
+_TIME: Final = 1 << 3 | 1  # of an event
 _START: Final = 7 << 3 | 1
 _END: Final = 8 << 3 | 1
 
@@ -137,9 +140,15 @@ class Encoder:
 
     def _span(self, span: ReadableSpan) -> bytes:
         """The span as a field of its scope's message."""
-        context = span.get_span_context()
-        if context is None:
-            raise ValueError("a span without a context")
+        context: Any = span.get_span_context()  # these two may be anything
+        if not issubclass(type(context), SpanContext):
+            raise TypeError("a span without a context")
+        start = span.start_time
+        end = span.end_time
+        if type(start) is not int or not 0 <= start <= _MAX_64:
+            start = _nanos(start)
+        if type(end) is not int or not 0 <= end <= _MAX_64:
+            end = _nanos(end)
         out = [
             b"\x0a\x10",
             context.trace_id.to_bytes(16, "big"),
@@ -147,24 +156,27 @@ class Encoder:
             context.span_id.to_bytes(8, "big"),
             self._names(span.name),
             _KINDS.get(id(span.kind), _INTERNAL),
-            _pack_times(_START, _nanos(span.start_time), _END, _nanos(span.end_time)),
+            _pack_times(_START, start, _END, end),
         ]
         state = _trace_state(context)
         if state:
             out.append(framed(3, state))
-        parent = span.parent
-        if parent is None:
+        parent: Any = span.parent
+        if not issubclass(type(parent), SpanContext):
             out.append(_SPAN_FLAGS[False])
         else:
             out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
             out.append(_SPAN_FLAGS[parent.is_remote is True])
-        self._span_attributes(_plain(span.attributes), out)
+        attributes = span.attributes
+        if attributes:
+            self._span_attributes(_plain(attributes), out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
+        lost = span.dropped_events
         if events := span.events:
-            self._write_events(events, out)
-        if dropped := span.dropped_events:
-            out += (b"\x60", _count(dropped))
+            lost += self._write_events(events, out)
+        if lost:
+            out += (b"\x60", _count(lost))
         lost = span.dropped_links
         if links := span.links:
             lost += self._write_links(links, out)
@@ -174,29 +186,41 @@ class Encoder:
         data = b"".join(out)
         return b"".join((b"\x12", varint(len(data)), data))
 
-    def _write_events(self, events: Iterable[Event], out: list[bytes]) -> None:
+    def _write_events(self, events: Iterable[Event], out: list[bytes]) -> int:
+        """Returns how many there were that are no events."""
+        lost = 0
         write = self._event_attributes
         name_of = self._event_names
         for event in events:
-            parts = [b"\x09", _pack_fixed64(_nanos(event.timestamp)), name_of(event.name)]
+            if type(event) is not Event and not issubclass(type(event), EventBase):
+                lost += 1
+                continue
+            at = event.timestamp
+            if type(at) is not int or not 0 <= at <= _MAX_64:
+                at = _nanos(at)
+            parts = [_pack_time(_TIME, at), name_of(event.name)]
             attributes = event.attributes
-            if attributes:
+            if type(attributes) is BoundedAttributes:  # nearly always: one look at it, not four
+                dropped = attributes.dropped
+                write(attributes.copy(), parts)  # type: ignore[arg-type]
+            else:
+                dropped = event.dropped_attributes
                 write(_plain(attributes), parts)
-                if dropped := event.dropped_attributes:
-                    parts += (b"\x20", _count(dropped))
-            elif dropped := event.dropped_attributes:
+            if dropped:
                 parts += (b"\x20", _count(dropped))
             data = b"".join(parts)
-            out += (b"\x5a", varint(len(data)), data)
+            size = len(data)
+            out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
+        return lost
 
     def _write_links(self, links: Iterable[Link], out: list[bytes]) -> int:
-        """Returns how many links could not be encoded: ids that are none."""
+        """Returns how many there were that are no links, or have ids that are none."""
         lost = 0
         for link in links:
-            context = link.context
             try:
+                context = _context_of(link)
                 ids = (context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big"))
-            except Exception:  # noqa: BLE001 - counted by the caller
+            except (TypeError, OverflowError):
                 lost += 1
                 continue
             parts = [b"\x0a\x10", ids[0], b"\x12\x08", ids[1]]
@@ -221,7 +245,7 @@ class Encoder:
         out: list[bytes] = []
         _Attributes(1).write(_plain(resource.attributes), out)
         data = framed(1, b"".join(out)) + _text_field(3, resource.schema_url)
-        _keep(self._resources, id(resource), (resource, data))
+        _keep(self._resources, id(resource), (resource, data), _OWNERS)
         return data
 
     def _scope(self, scope: InstrumentationScope | None) -> bytes:
@@ -235,7 +259,7 @@ class Encoder:
             out = [_text_field(1, scope.name), _text_field(2, scope.version)]
             _Attributes(3).write(_plain(scope.attributes), out)
             data = framed(1, b"".join(out)) + _text_field(3, scope.schema_url)
-        _keep(self._scopes, id(scope), (scope, data))
+        _keep(self._scopes, id(scope), (scope, data), _OWNERS)
         return data
 
 
@@ -290,20 +314,30 @@ class _Request:
 class _Attributes:
     """Writes attributes as the field *number* of their message; knows the frequent ones."""
 
-    __slots__ = ("_heads", "_known", "_tag")
+    __slots__ = ("_heads", "_known", "_numbers", "_tag")
 
     def __init__(self, number: int) -> None:
         self._tag = bytes((number << 3 | 2,))
         self._known: dict[tuple[str, str], bytes] = {}  # of short strings: the whole field
-        self._heads: dict[tuple[str, int], bytes] = {}  # of others: all before the text
+        self._numbers: dict[tuple[str, int], bytes] = {}
+        self._heads: dict[tuple[str, int], bytes] = {}  # of longer ones: all before the text
 
     def write(self, attributes: dict[str, Any], out: list[bytes]) -> None:
         known = self._known
+        numbers = self._numbers
         heads = self._heads
         for key, value in attributes.items():
-            if type(value) is not str:
-                if type(key) is str:
+            kind = type(value)
+            if kind is not str or type(key) is not str:
+                if kind is not int or type(key) is not str:
                     out.append(self._field(key, _any(value)))
+                    continue
+                field = numbers.get((key, value))
+                if field is None:
+                    field = self._field(key, _any(value))
+                    if len(field) <= _KEY:
+                        _keep(numbers, (key, value), field)
+                out.append(field)
                 continue
             short = len(value) <= _SHORT
             if short:
@@ -319,7 +353,7 @@ class _Attributes:
             if head is None:
                 head = self._head(key, len(data))
             out += (head, data)
-            if short:
+            if short and len(key) <= _KEY:
                 _keep(known, (key, value), head + data)
 
     def _head(self, key: str, size: int) -> bytes:
@@ -328,12 +362,12 @@ class _Attributes:
         value = b"\x12" + varint(len(text) + size)
         whole = varint(len(name) + len(value) + len(text) + size)
         head = b"".join((self._tag, whole, name, value, text))
-        if len(name) <= 256:
+        if len(key) <= _KEY:
             _keep(self._heads, (key, size), head)
         return head
 
-    def _field(self, key: str, value: bytes) -> bytes:
-        data = framed(1, _utf8(key)) + framed(2, value)
+    def _field(self, key: Any, value: bytes) -> bytes:
+        data = framed(1, _key(key)) + framed(2, value)
         return b"".join((self._tag, varint(len(data)), data))
 
 
@@ -375,8 +409,7 @@ class _Nested:
                 return _text(f"… {len(pairs)} keys, deeper than {MAX_DEPTH}")
             self._take(len(pairs), 0)
             for key, item in pairs:
-                name = key if issubclass(type(key), str) else _name_of(key)
-                pair = framed(1, _utf8(name)) + framed(2, self.any(item, depth + 1))
+                pair = framed(1, _key(key)) + framed(2, self.any(item, depth + 1))
                 out.append(framed(1, pair))
             return framed(6, b"".join(out))
         if issubclass(kind, (list, tuple)):
@@ -441,19 +474,25 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 _PROXY: Final = type(type.__dict__)
 
 
+def _context_of(link: Link) -> SpanContext:
+    if issubclass(type(link), Link) and issubclass(type(link.context), SpanContext):
+        return link.context
+    raise TypeError("no link")
+
+
 def _trace_state(context: SpanContext) -> bytes:
     state = context.trace_state
-    return _utf8(state.to_header()) if len(state) and type(state) is TraceState else b""
+    return _utf8(state.to_header()) if type(state) is TraceState and len(state) else b""
 
 
-def _status(status: Status | None) -> bytes:
-    if status is None:
-        return b""
-    code = _CODES.get(id(status.status_code), b"")
+def _status(status: Any) -> bytes:
+    if not issubclass(type(status), Status):
+        return b"" if status is None else _UNSET
+    code = status.status_code
     description = status.description
-    if not description:
-        return framed(15, code) if code else _UNSET
-    return framed(15, _text_field(2, description) + code)
+    if code is StatusCode.UNSET and description is None:
+        return _UNSET
+    return framed(15, _text_field(2, description) + _CODES.get(id(code), b""))
 
 
 def _nanos(at: Any) -> int:
@@ -480,7 +519,7 @@ def _text_field(number: int, text: Any) -> bytes:
     """A string field; nothing for None and the empty string."""
     if text is None:
         return b""
-    data = _utf8(text if issubclass(type(text), str) else _name_of(text))
+    data = _key(text)
     return framed(number, data) if data else b""
 
 
@@ -489,6 +528,10 @@ def _utf8(text: str) -> bytes:
         return str.encode(text)
     except UnicodeEncodeError:
         return str.encode(text, "utf-8", "replace")
+
+
+def _key(key: Any) -> bytes:
+    return _utf8(key if issubclass(type(key), str) else _name_of(key))
 
 
 def _name_of(value: Any) -> str:
@@ -507,7 +550,7 @@ def _large(number: int) -> str:
     return str(number) if bits < 4096 else f"<int of {bits} bits>"
 
 
-def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(cache) >= _CACHED:
+def _keep(cache: dict[Any, Any], key: Any, value: Any, most: int = _CACHED) -> None:
+    if len(cache) >= most:
         cache.clear()
     cache[key] = value

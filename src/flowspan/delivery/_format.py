@@ -139,7 +139,7 @@ def scan(data: bytes, salt: int | None = None) -> Scan:
     """
     Find every intact record of a file, in the order in which they were appended.
 
-    *salt* is what the file's name says, for a damaged header.
+    *salt* is what the file's name says: it wins over the header, which may be damaged.
 
     Only a record whose two checksums and salt are right counts. After anything else the search for
     the next marker goes on with the very next byte, never behind a length that may be wrong, so
@@ -151,10 +151,13 @@ def scan(data: bytes, salt: int | None = None) -> Scan:
     if found.is_newer:
         return found
     view = memoryview(data)
-    salt = header.salt if header else salt
+    if salt is None:
+        salt = header.salt if header else None
+    elif header is not None and header.salt != salt:
+        found.header, found.acknowledged = None, 0  # another file's
     records: dict[int, Record] = {}
     broken: dict[int, Record] = {}  # their header is intact
-    position = data.find(MARKER, header.size if header else 0)
+    position = data.find(MARKER)  # from 0: a header that lost bytes is shorter
     while position >= 0:
         record, intact = _record_at(view, position, salt)
         if record is not None and intact:

@@ -2,8 +2,9 @@
 Where the operating system differs: locks, reads and writes at an offset, private directories.
 
 On Windows there is no `flock`: one byte far behind the end of a file is locked by `msvcrt`. Not
-held there: who owns a directory and who may write to it (its ACL decides), and a file that
-another process has open cannot be deleted: it goes when that process lets go of it.
+held there: who owns a directory and who may write to it (its ACL decides); a file that is open
+cannot be renamed or deleted, so a new one has its name before its lock (an adopter may be faster:
+the maker takes another name), and one that another process has open goes when that lets go of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ O_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(o
 if sys.platform == "win32":
     import msvcrt
 
+    RENAMES_OPEN_FILES = False
     _LOCKED_BYTE = 0x7FFF0000
     _seek = threading.Lock()
 
@@ -57,6 +59,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+    RENAMES_OPEN_FILES = True
     read_at, write_at = os.pread, os.pwrite
 
     def lock(fd: int) -> bool:
@@ -153,8 +156,8 @@ def private_directory(path: str) -> None:
         if found.st_mode & 0o022:
             mode = stat.S_IMODE(found.st_mode)
             raise Refused(f"others may write to the spool directory {path} (mode {mode:04o})")
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise Refused(f"the spool directory {path} cannot be written to")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise Refused(f"the spool directory {path} cannot be read and written")
 
 
 def _make(path: str) -> None:
@@ -182,7 +185,7 @@ class Clock:
         return _boot()
 
 
-if hasattr(time, "CLOCK_BOOTTIME"):
+if sys.platform == "linux":
 
     def _uptime() -> int:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

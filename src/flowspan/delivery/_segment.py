@@ -7,6 +7,7 @@ are called with the spool's lock held, but for `read` and `load`, which may take
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections import deque
@@ -55,15 +56,16 @@ def create(directory: str, name: Name, content: bytes) -> int:
     older file of that name is replaced.
     """
     path = os.path.join(directory, str(name))
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _platform.O_FLAGS
-    fd = os.open(path + NEW, flags, 0o600)
+    made = path + NEW if _platform.RENAMES_OPEN_FILES else path
+    fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | _platform.O_FLAGS, 0o600)
     try:
         if not _platform.lock(fd):
-            raise BlockingIOError(f"{path}{NEW} is locked by another process")
+            raise BlockingIOError(errno.EAGAIN, f"{made} is locked by another process")
         _platform.write_all(fd, content, 0)
-        os.replace(path + NEW, path)
+        if made != path:
+            os.replace(made, path)
     except BaseException:
-        _platform.remove(path + NEW, fd)
+        _platform.remove(made, fd)
         raise
     return fd
 
@@ -149,8 +151,9 @@ class Segment:
         return record
 
     def unload(self) -> None:
-        """Keep the records out of memory until they are needed, unless some are out of order."""
-        if self.waiting is not None and len(self.waiting) == self.next_number - self.lowest():
+        """Keep the records out of memory until they are needed, if the file tells all of them."""
+        lowest = self.lowest()
+        if self.waiting and not self.flying and len(self.waiting) == self.next_number - lowest:
             self.acknowledge()
             self.waiting = None
 
@@ -254,7 +257,8 @@ class Segment:
     def was_emptied(self) -> bool:
         """Another process took the space back because the directory was over its bound."""
         try:
-            return os.fstat(self.fd).st_size == 0
+            # our acknowledgement may have been written since
+            return os.fstat(self.fd).st_size < _format.HEADER_SIZE
         except OSError:
             return False
 

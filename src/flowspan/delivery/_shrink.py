@@ -62,15 +62,17 @@ def shrink(body: bytes, max_bytes: int) -> bytes:
     """
     if len(body) <= max_bytes:
         return body
-    spans = list(spans_of(body))
-    if len(spans) != 1:
-        raise ValueError(f"{len(spans)} spans: only a request of one is shrunk")
-    around = len(body) - (spans[0].end - spans[0].value)
+    spans = sum(1 for _ in spans_of(body))
+    if spans != 1:
+        raise ValueError(f"{spans} spans: only a request of one is shrunk")
+    body = mapped(body, bytes)  # without resources and scopes that have no span
+    (span,) = spans_of(body)
+    around = len(body) - (span.end - span.value)
     if around > max_bytes // 2:
         body = _with_small_owners(body, max_bytes // 4)
         (span,) = spans_of(body)
         around = len(body) - (span.end - span.value)
-    found = mapped(body, lambda data: _Span(data).fitted(max_bytes - around))
+    found = mapped(body, lambda data: _Span(data, max_bytes - around).fitted())
     if len(found) > max_bytes:
         raise ValueError(f"{max_bytes} bytes are too few for a span")
     return found
@@ -126,20 +128,21 @@ class _Event:
 
 
 class _Span:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._attributes = _Attributes(ATTRIBUTES)
-        self._events: list[_Event] = []
         self._links: list[bytes] = []
         self._events_dropped = self._links_dropped = 0
         self._texts: dict[int, bytes] = {}  # name, trace state, status
         out = []
+        events = []
         for field in fields(data):
             if holds(field, ATTRIBUTES.number):
                 self._attributes.pairs.append(read_pair(content(data, field)))
             elif field.number == ATTRIBUTES.dropped:
                 self._attributes.dropped = dropped(data, field)
             elif holds(field, EVENTS.number):
-                self._events.append(_Event(content(data, field)))
+                events.append(content(data, field))
             elif field.number == EVENTS.dropped:
                 self._events_dropped = dropped(data, field)
             elif holds(field, LINKS.number):
@@ -151,12 +154,22 @@ class _Span:
             elif field.number in _KEPT and field.end - field.start <= 64:
                 out.append(data[field.start : field.end])
         self._rest = b"".join(out)
+        # Of a hundred thousand only those are read that may fit when they are cut.
+        taken = kept = 0
+        while kept < len(events) and taken <= max_bytes:
+            kept += 1
+            taken += min(len(events[-kept]), _SHORT)
+        self._events_dropped += len(events) - kept
+        self._events = [_Event(event) for event in events[len(events) - kept :]]
 
-    def fitted(self, max_bytes: int) -> bytes:
+    def fitted(self) -> bytes:
         """The span in at most *max_bytes*, or as small as it can be."""
+        max_bytes = self._max_bytes
         self._cut_texts(_SHORT if max_bytes < 65_536 else 16_384)
         left = max_bytes - self._fixed_size()
-        room = next((room for room in _ROOMS if self._size(room) <= left), _SHORT)
+        room = _SHORT
+        if self._size(room) <= left:
+            room = next(room for room in _ROOMS if self._size(room) <= left)
         names = self._attributes.cut(room)
         for event in self._events:
             names += event.attributes.cut(room)

@@ -34,7 +34,7 @@ GRACE = 3600 * 10**9  # what is adopted is tried this long, whatever a clock say
 LEFT_BEHIND = 600  # seconds until a file that never got its name is deleted
 ABANDONED_BYTES = 1 << 20
 
-FULL, OLD, DAMAGED = "spool full", "too old", "damaged"
+FULL, OLD, DAMAGED, DISK = "spool full", "too old", "damaged", "disk failed"
 
 
 class Sizes(NamedTuple):
@@ -51,7 +51,7 @@ class Spool:
 
     The directory is made if it is missing. Raises OSError, or `Refused` with a sentence that says
     why, if it cannot be used. *on_dropped* is told of spans that went: "spool full", "too old",
-    "damaged".
+    "damaged", "disk failed".
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class Spool:
         if len(body) + _format.RECORD_SIZE + _format.HEADER_SIZE > self._max_bytes:
             self._on_dropped(spans, FULL)
             return
+        lost = 0
         with self._lock:
             if self._busy:  # from a finalizer or a signal, in the middle of another append
                 self._late.append((body, spans))
@@ -109,12 +110,22 @@ class Spool:
             try:
                 self._write(body, spans)
                 while self._late:
-                    self._write(*self._late.pop(0))
+                    lost += self._write_late(*self._late.pop(0))
             finally:
                 self._busy = False
             due = self._unchecked >= self._step
+        if lost:
+            self._on_dropped(lost, DISK)
         if due:
             self._keep_bound()
+
+    def _write_late(self, body: bytes, spans: int) -> int:
+        """How many spans were lost: their caller has gone on and cannot be told."""
+        try:
+            self._write(body, spans)
+        except OSError:
+            return spans
+        return 0
 
     def _write(self, body: bytes, spans: int) -> None:
         if self._closed:
@@ -126,7 +137,7 @@ class Spool:
             segment = self._rotate()
         assert segment.header is not None
         # The wall clock may jump while the segment is written; its age may not.
-        when = segment.header.created + uptime - segment.header.uptime
+        when = segment.header.created + max(0, uptime - segment.header.uptime)
         segment.append(body, spans, when)
         self._appended += 1
         self._unchecked += size
@@ -136,9 +147,10 @@ class Spool:
         before = self._current
         try:
             segment = self._new_segment()
-        except FileNotFoundError:
-            _platform.private_directory(self.directory)
-            segment = self._new_segment()
+        except OSError:  # no descriptor left, no room for a header
+            if before is None or before.is_unlinked():
+                raise
+            return before
         self._current = segment
         insort(self._segments, segment, key=_age)
         self._unchecked = self._step
@@ -146,13 +158,19 @@ class Spool:
             before.sealed = True
             if before.is_empty:
                 self._remove(before)
-            elif not before.flying and before is not self._segments[0]:
+            elif before is not self._segments[0]:
                 before.unload()
         return segment
 
     def _new_segment(self) -> Segment:
-        name = self._new_name(SUFFIX)
-        return Segment.new(self.directory, name, self._clock, self._version, self._appended)
+        made = self._clock, self._version, self._appended
+        try:
+            return Segment.new(self.directory, self._new_name(SUFFIX), *made)
+        except FileNotFoundError:
+            _platform.private_directory(self.directory)
+        except BlockingIOError:
+            pass  # an adopter was faster than our lock, where that can be
+        return Segment.new(self.directory, self._new_name(SUFFIX), *made)
 
     def _new_name(self, suffix: str) -> Name:
         """A later one than any before, whatever the wall clock does."""
@@ -241,6 +259,9 @@ class Spool:
             if segment.gone or segment.waiting is not None:
                 return  # somebody was faster
             before = segment.spans
+            if segment.was_emptied():
+                self._remove(segment)
+                return
             if found is None:  # the disk fails; another process may have better luck
                 self._segments.remove(segment)
                 segment.close()
@@ -248,9 +269,8 @@ class Spool:
                 return
             segment.use(found)
             lost = before - segment.spans
-            emptied = segment.was_emptied()
             self._tidy(segment)
-        if lost > 0 and not emptied:
+        if lost > 0:
             self._damaged(found.damaged or 1, lost)
 
     def _read(self, picked: list[tuple[Segment, Record]]) -> Taken | None:
@@ -281,12 +301,12 @@ class Spool:
 
     def _unreadable(self, lost: list[tuple[Segment, Record]]) -> None:
         """Damaged since it was appended; or emptied by a process that said so itself."""
-        damaged = [record for segment, record in lost if not segment.was_emptied()]
+        with self._lock:
+            emptied = [s for s in self._segments if s is not self._current and s.was_emptied()]
+            for segment in emptied:
+                self._remove(segment)
+        damaged = [record for segment, record in lost if segment not in emptied]
         self.done(Taken(b"", 0, 0, lost))
-        for segment in {segment for segment, _ in lost if segment.was_emptied()}:
-            with self._lock:
-                if segment in self._segments and segment is not self._current:
-                    self._remove(segment)
         if damaged:
             self._damaged(len(damaged), sum(record.spans for record in damaged))
 
@@ -372,8 +392,8 @@ class Spool:
                 return 0
             try:
                 return self._adopt()
-            except FileNotFoundError:
-                return 0  # the directory is gone: the next append makes it anew
+            except OSError:
+                return 0  # the directory is gone, perhaps: the next append makes it anew
 
     def _adopt(self) -> int:
         count = 0
@@ -414,6 +434,8 @@ class Spool:
                 return False
             insort(self._segments, segment, key=_age)
             self._tidy(segment)
+            if not segment.gone and segment is not self._segments[0]:
+                segment.unload()
         if found.damaged:
             self._damaged(found.damaged, found.damaged_spans)
         return True
@@ -496,8 +518,8 @@ class Spool:
             dropped: list[tuple[int, str]] = []
             try:
                 self._free(dropped)
-            except FileNotFoundError:
-                pass  # the directory is gone: the next append makes it anew
+            except OSError:
+                pass  # the directory is gone, perhaps; what was appended is kept all the same
             finally:
                 for spans, reason in dropped:
                     self._on_dropped(spans, reason)

@@ -91,9 +91,11 @@ class Storage:
 
     def _ready(self) -> Spool | None:
         """The spool, if it is worth a try now."""
+        if self._closed:
+            return None
         if not self._is_failing and self._spool is not None:
             return self._spool
-        if self._directory is None or self._closed or time.monotonic() < self._retry_at:
+        if self._directory is None or time.monotonic() < self._retry_at:
             return None
         if self._spool is None:
             with self._lock:

@@ -31,6 +31,9 @@ def _varint(number: int) -> bytes:
 SMALL: Final = tuple(_varint(number) for number in range(4096))
 
 
+_TAGS: Final = tuple(_varint(number << 3 | BYTES) for number in range(32))
+
+
 def varint(number: int) -> bytes:
     """*number*, from 0 below 2**64; a negative one is given as its two's complement."""
     return SMALL[number] if number < 4096 else _varint(number)
@@ -42,8 +45,11 @@ def tag(number: int, wire_type: int = BYTES) -> bytes:
 
 
 def framed(number: int, data: bytes) -> bytes:
-    """The field *number* that holds *data*: a string, bytes or a message."""
-    return b"".join((tag(number), varint(len(data)), data))
+    """The field *number*, below 32, that holds *data*: a string, bytes or a message."""
+    size = len(data)
+    if size < 4096:
+        return _TAGS[number] + SMALL[size] + data
+    return b"".join((_TAGS[number], _varint(size), data))
 
 
 class Field(NamedTuple):
@@ -60,17 +66,27 @@ class Field(NamedTuple):
     end: int
 
 
+_new_field: Final = tuple.__new__  # without the call that a named tuple puts before it
+
+
 def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
     """The fields of the message in `data[start:end]`, in their order. Raises ValueError."""
     if end is None:
         end = len(data)
     while start < end:
-        key, at = number(data, start, end)
+        # Nearly every tag and most lengths are one byte: no call for them.
+        key, at = data[start], start + 1
+        if key > 0x7F:
+            key, at = number(data, start, end)
         wire_type = key & 7
         value = at
         if wire_type == BYTES:
-            length, value = number(data, at, end)
-            at = value + length
+            if at < end and data[at] <= 0x7F:
+                value = at + 1
+                at = value + data[at]
+            else:
+                length, value = number(data, at, end)
+                at = value + length
         elif wire_type == VARINT:
             _, at = number(data, at, end)
         elif wire_type == FIXED64:
@@ -81,7 +97,7 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fiel
             raise ValueError(f"no wire type that OTLP uses: {wire_type}")
         if at > end or not 0 < key >> 3 < 1 << 29:
             raise ValueError("a protobuf message that ends in the middle, or is none")
-        yield Field(key >> 3, wire_type, start, value, at)
+        yield _new_field(Field, (key >> 3, wire_type, start, value, at))
         start = at
 
 
