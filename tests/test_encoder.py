@@ -199,7 +199,7 @@ def plain_span(**fields: Any) -> ReadableSpan:
 # --- the same meaning
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ended())
 def test_what_is_encoded_means_what_the_stock_encoder_says(spans):
     """Kinds, parents, flags, states, events, links, values, counts, scopes, resources."""
@@ -763,7 +763,7 @@ large_values = large_texts | st.binary(max_size=3_000) | st.lists(large_texts, m
 large_attributes = st.dictionaries(st.text(max_size=30), large_values, max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.fixed_dictionaries(
         {},
@@ -875,6 +875,37 @@ def test_json_of_any_kind_stays_json(text):
 
     found = {a.key: a.value.string_value for a in span.attributes}
     assert is_json(found["a"])
+
+
+LARGE = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": LARGE},
+        {"status": Status(StatusCode.ERROR, LARGE)},
+        {"resource": Resource({"a": LARGE, "service.name": "s"})},
+        {"resource": Resource({}, LARGE)},
+        {"instrumentation_scope": InstrumentationScope(LARGE, LARGE, LARGE, {"a": LARGE})},
+        {"attributes": {LARGE: 1, "b": LARGE}},
+        {"attributes": {f"k{i}": i for i in range(20_000)}},
+        {"attributes": {"a": tuple(range(100_000)), "b": LARGE.encode(), "c": {"d": LARGE}}},
+        {"links": [Link(CONTEXT, {"a": "b"})] * 20_000},
+        {"events": [Event(LARGE)] * 3},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+@pytest.mark.parametrize("max_bytes", [1_000, 100_000])
+def test_whatever_is_large_is_made_to_fit(fields, max_bytes):
+    """Not only payloads: names, keys, what others wrote into resources and scopes."""
+    (batch,) = encoded([ReadableSpan(**{"name": "n", "context": CONTEXT, **fields})])
+
+    body = _requests.shrink(batch.body, max_bytes)
+
+    assert len(body) <= max_bytes
+    (span,) = spans_in(body)
+    assert span.span_id == bytes(7) + b"\x09"
 
 
 def test_what_cannot_be_shrunk():

@@ -92,9 +92,11 @@ class _Attributes:
 
     def cut(self, room: int) -> list[str]:
         """Cuts each value to *room*; the names of those that were larger."""
-        names = [key for key, value in self.pairs if len(value) > room]
-        if names:
-            self.pairs = [(key, _cut(value, room)) for key, value in self.pairs]
+        names = []
+        for at, (key, value) in enumerate(self.pairs):
+            if len(value) > room and key != semconv.TRUNCATED:
+                self.pairs[at] = (key, _cut(value, room))
+                names.append(key)
         return names
 
     def drop_to(self, room: int) -> None:
