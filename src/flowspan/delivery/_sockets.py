@@ -34,12 +34,14 @@ Address = tuple[int, Any]
 class Stream:
     """A connection on which every call ends at `deadline`, in seconds of `time.monotonic`."""
 
-    __slots__ = ("_early", "attached", "deadline", "idle_since", "sock")
+    __slots__ = ("_early", "at_end", "attached", "deadline", "idle_since", "sock")
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock = sock
         self.deadline = deadline
         self.idle_since = 0.0
+        self.at_end = False
+        """Whether `recv` has met the end."""
         self.attached: Any = None
         """What the protocol above keeps with this connection."""
         self._early = b""
@@ -55,7 +57,9 @@ class Stream:
             data, self._early = self._early[:size], self._early[size:]
             return data
         self.sock.settimeout(self.left())
-        return self.sock.recv(size)
+        data = self.sock.recv(size)
+        self.at_end = not data
+        return data
 
     def recv_now(self, size: int = _CHUNK) -> bytes | None:
         """What has arrived; None for nothing yet, empty for the end."""
