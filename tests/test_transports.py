@@ -1,4 +1,4 @@
-"""What becomes of one request to a collector over HTTP, whatever the collector does with it."""
+"""What becomes of one request over HTTP, whatever the collector does with it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from collectors import (
     HttpCollector,
     Proxy,
-    Raw,
     closing,
     read_request,
     request_of,
     server_context,
     until_closed,
 )
-from flowspan.config import OtlpConfig
 from flowspan.delivery import _answers
-from flowspan.delivery._transport import Transport, Verdict, make_transport
+from flowspan.delivery._transport import Verdict
 
 TIME = 20.0  # seconds, for what answers; nothing waits so long
 SHORT = 0.3  # for what never does
@@ -44,45 +42,10 @@ A, U, C = Verdict.ACCEPTED, Verdict.UNAVAILABLE, Verdict.MISCONFIGURED
 L, M = Verdict.TOO_LARGE, Verdict.MALFORMED
 
 
-@pytest.fixture(autouse=True)
-def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-            monkeypatch.delenv(name)
-
-
 @pytest.fixture
 def collector() -> Iterator[HttpCollector]:
     with closing(HttpCollector()) as collector:
         yield collector
-
-
-@pytest.fixture
-def raw() -> Iterator[Callable[..., Raw]]:
-    """`raw(talk)`: a server of sockets, closed at the end."""
-    made: list[Raw] = []
-
-    def make(talk: Callable[[socket.socket], None], **how: Any) -> Raw:
-        made.append(Raw(talk, **how))
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.close()
-
-
-@pytest.fixture
-def transport() -> Iterator[Callable[..., Transport]]:
-    """`transport(url, compression="gzip")`: closed at the end."""
-    made: list[Transport] = []
-
-    def make(endpoint: str, **settings: Any) -> Transport:
-        made.append(make_transport(OtlpConfig(endpoint=endpoint, **settings)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 # ---- what is sent

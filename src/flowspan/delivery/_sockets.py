@@ -46,6 +46,10 @@ class Stream:
         """What the protocol above keeps with this connection."""
         self._early = b""
 
+    @property
+    def is_secured(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
+
     def left(self) -> float:
         left = self.deadline - time.monotonic()
         if left <= 0:
@@ -391,7 +395,7 @@ def why(error: Exception) -> tuple[Verdict, str]:
     if isinstance(error, socket.gaierror):
         return Verdict.UNAVAILABLE, f"the host is not found ({error.strerror})"
     if isinstance(error, OSError):
-        return Verdict.UNAVAILABLE, (error.strerror or type(error).__name__).lower()
+        return Verdict.UNAVAILABLE, (error.strerror or str(error) or type(error).__name__).lower()
     return Verdict.UNAVAILABLE, f"{type(error).__name__}"
 
 
