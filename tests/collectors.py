@@ -45,6 +45,7 @@ class HttpCollector:
         self, *, port: int = 0, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
     ) -> None:
         self.answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
+        self.before: Callable[[bytes], None] = lambda body: None
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -70,6 +71,7 @@ class HttpCollector:
                 collector.bodies.append(body)
                 collector.paths.append(self.path)
                 collector.headers.append({k.lower(): v for k, v in self.headers.items()})
+                collector.before(body)
                 status, headers, content = collector.answer
                 self.send_response(status)
                 for name, value in headers.items():
@@ -105,6 +107,10 @@ class HttpCollector:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
+    def connections_so_far(self) -> int:
+        """How many connections there have been."""
+        return self.connections
+
     def drop_connections(self) -> None:
         """Close every connection, as an idle timeout does."""
         for connection in list(self._server.open):
@@ -134,6 +140,7 @@ class GrpcCollector:
         self.answer: Callable[[grpc.ServicerContext], bytes] = lambda context: (
             ExportTraceServiceResponse().SerializeToString()
         )
+        self.before: Callable[[bytes], None] = lambda body: None
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.peers: set[str] = set()
@@ -161,7 +168,12 @@ class GrpcCollector:
         self.bodies.append(request)
         self.headers.append(dict(context.invocation_metadata()))
         self.peers.add(context.peer())
+        self.before(request)
         return self.answer(context)
+
+    def connections_so_far(self) -> int:
+        """How many connections there have been."""
+        return len(self.peers)
 
     def close(self) -> None:
         self._server.stop(None).wait()

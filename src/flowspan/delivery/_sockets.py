@@ -395,7 +395,8 @@ def why(error: Exception) -> tuple[Verdict, str]:
     if isinstance(error, socket.gaierror):
         return Verdict.UNAVAILABLE, f"the host is not found ({error.strerror})"
     if isinstance(error, OSError):
-        return Verdict.UNAVAILABLE, (error.strerror or str(error) or type(error).__name__).lower()
+        said = error.strerror.lower() if error.strerror else str(error)
+        return Verdict.UNAVAILABLE, said or type(error).__name__
     return Verdict.UNAVAILABLE, f"{type(error).__name__}"
 
 
