@@ -151,8 +151,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if name.lower().endswith("_proxy") or name in bundles:
             monkeypatch.delenv(name)
 
 

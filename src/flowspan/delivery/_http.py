@@ -247,13 +247,11 @@ def _why(error: Exception) -> tuple[Verdict, str]:
     if isinstance(error, RemoteDisconnected):
         return Verdict.UNAVAILABLE, "the connection was closed without an answer"
     if isinstance(error, BadStatusLine):
-        line = str(error).encode("latin-1", "replace")
-        if line.strip(b"'\"").startswith((b"\\x00\\x00", b"\0\0")):
-            return (
-                Verdict.MISCONFIGURED,
-                "the port speaks HTTP/2, as gRPC does: OTEL_EXPORTER_OTLP_PROTOCOL=grpc?",
-            )
-        if line.strip(b"'\"").startswith((b"\\x15\\x03", b"\x15\x03")):
+        line = str(error)
+        if line.startswith("\0\0"):  # the length of a frame
+            hint = "OTEL_EXPORTER_OTLP_PROTOCOL=grpc?"
+            return Verdict.MISCONFIGURED, f"the port speaks HTTP/2, as gRPC does: {hint}"
+        if line.startswith("\x15\x03"):
             return Verdict.MISCONFIGURED, "the port speaks TLS: it takes https://"
         return Verdict.UNAVAILABLE, "the answer is not HTTP"
     if isinstance(error, HTTPException):
@@ -273,15 +271,16 @@ def said(answer: Answer, endpoint: str, secrets: list[str]) -> Answer:
     """*answer* with a message that names the endpoint, fits, and tells no secret."""
     if not answer.message:
         return answer
-    text = _answers.one_line(f"{endpoint}: {answer.message}", secrets)
+    text = _answers.one_line(f"{endpoint}: {_answers.one_line(answer.message, secrets)}")
     return Answer(answer.verdict, text, answer.retry_after, answer.rejected)
 
 
 def secrets_of(otlp: OtlpConfig) -> list[str]:
-    """What no message may hold, the longest first: header values, their parts, the password."""
+    """What no message may hold, the longest first: header values and their parts, passwords."""
     url = urlsplit(otlp.endpoint)
-    found = {unquote(part or "") for part in (url.username, url.password)}
-    found |= {url.username or "", url.password or ""}
-    for value in otlp.headers.values():
-        found |= {value, *value.split()}
+    found = {url.username or "", url.password or ""}
+    found |= {unquote(text) for text in found}
+    for name, value in request_headers(otlp).items():
+        if name in otlp.headers or name == "authorization":
+            found |= {value, *value.split()[1:]}  # the first word may be Bearer
     return sorted((text for text in found if len(text) > 3), key=len, reverse=True)

@@ -174,7 +174,11 @@ class Connections:
             with self._lock:
                 stream = self._idle.pop() if self._idle else None
             if stream is None:
-                return self._connect(deadline), True
+                stream = self._connect(deadline)
+                if not self.closed:
+                    return stream, True
+                self.discard(stream)
+                raise Refused(Verdict.UNAVAILABLE, "the transport is closed")
             stream.deadline = deadline
             rested = time.monotonic() - stream.idle_since
             if rested < MAX_IDLE_SECONDS and self._is_usable(stream):
@@ -182,12 +186,14 @@ class Connections:
             self.discard(stream)
 
     def give_back(self, stream: Stream) -> None:
-        stream.idle_since = time.monotonic()
+        stream.idle_since = now = time.monotonic()
         with self._lock:
-            if not self.closed and len(self._idle) < MAX_IDLE:
-                self._idle.append(stream)
-                return
-        self.discard(stream)
+            idle = [] if self.closed else [*self._idle, stream]
+            kept = [one for one in idle if now - one.idle_since < MAX_IDLE_SECONDS][:MAX_IDLE]
+            dropped = {*self._idle, stream} - {*kept}
+            self._idle = kept
+        for one in dropped:
+            self.discard(one)
 
     def discard(self, stream: Stream) -> None:
         with self._lock:
