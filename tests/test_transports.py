@@ -198,6 +198,14 @@ def test_a_page_with_status_400_is_no_judgement_on_spans(collector: HttpCollecto
     assert "web page" in answer.message
 
 
+def test_too_large_by_another_status(collector: HttpCollector, transport: Any):
+    """The Collector's word for 413."""
+    status = Status(code=3, message="http: request body too large").SerializeToString()
+    collector.answer = (400, PROTOBUF, status)
+
+    assert transport(collector.url).send(b"", TIME).verdict is L
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [

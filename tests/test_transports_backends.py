@@ -45,7 +45,8 @@ def test_it_refuses(collector: Collector, transport: Any) -> None:
 
     over_http = transport(f"{http}/v1/traces")
     over_grpc = transport(collector.otlp_grpc, **grpc)
-    assert verdict(over_grpc, request_of(5_000_000)) is Verdict.TOO_LARGE
+    assert verdict(over_grpc, request_of(70 << 20)) is Verdict.TOO_LARGE
+    assert verdict(over_http, request_of(70 << 20)) is Verdict.TOO_LARGE
     assert verdict(over_http, b"\xff\xff") is Verdict.MALFORMED
     assert verdict(over_grpc, b"\xff\xff") is Verdict.MALFORMED
     assert verdict(transport(f"{http}/v1/nothing"), b"") is Verdict.MISCONFIGURED

@@ -8,6 +8,7 @@ Redirects are not followed: the headers may be credentials, and they were meant 
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 import zlib
@@ -186,6 +187,8 @@ _ADVICE = {
     407: "the proxy wants other credentials",
     415: "it does not take protobuf, or not this compression",
 }
+# The Collector says it with status 400: "http: request body too large".
+_TOO_LARGE = re.compile("(?i)(body|request|payload|entity|message)( is| was)? too large")
 _TLS_WANTED = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
 
 
@@ -206,6 +209,8 @@ def judge(code: int, headers: Mapping[str, str], body: bytes) -> Answer:
     advice = _ADVICE.get(code, "")
     if code == 400 and any(text in body for text in _TLS_WANTED):
         verdict, words = Verdict.MISCONFIGURED, "the port speaks TLS: it takes https://"
+    elif code == 400 and _TOO_LARGE.search(words):
+        verdict = Verdict.TOO_LARGE
     elif verdict is Verdict.MALFORMED and ("html" in kind or _answers.is_page(body)):
         verdict, advice = Verdict.MISCONFIGURED, "a web page answers, not an OTLP receiver"
     text = ": ".join(filter(None, (f"status {code}", advice, words)))
