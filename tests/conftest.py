@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import certificates as authority
 import flowspan
+from collectors import Raw
 from flowspan import _guard, _spans, pipeline
+from flowspan.config import OtlpConfig
 from flowspan.context import COMPONENT, RUN
+from flowspan.delivery._transport import Transport, make_transport
 from processes import Sink
 
 pytest_plugins = ["backends.plugin"]
@@ -155,3 +159,39 @@ def sink() -> Iterator[Sink]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a CA, and of a server's and a client's certificate by it."""
     return authority.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in bundles:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def transport(no_proxy_of_the_machine: None) -> Iterator[Callable[..., Transport]]:
+    """`transport(url, compression="gzip")`: closed at the end."""
+    made: list[Transport] = []
+
+    def make(endpoint: str, **settings: Any) -> Transport:
+        made.append(make_transport(OtlpConfig(endpoint=endpoint, **settings)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[..., Raw]]:
+    """`raw(talk)`: a server of sockets, closed at the end."""
+    made: list[Raw] = []
+
+    def make(talk: Callable[[socket.socket], None], **how: Any) -> Raw:
+        made.append(Raw(talk, **how))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()

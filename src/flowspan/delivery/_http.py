@@ -8,11 +8,18 @@ Redirects are not followed: the headers may be credentials, and they were meant 
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 import zlib
 from collections.abc import Mapping
-from http.client import BadStatusLine, HTTPException, HTTPResponse, RemoteDisconnected
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    HTTPResponse,
+    IncompleteRead,
+    RemoteDisconnected,
+)
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -104,12 +111,16 @@ def _exchange(stream: Stream, head: bytes, body: bytes) -> tuple[Answer, bool]:
     """The answer, and whether the connection can serve another request."""
     try:
         is_sent = stream.send_unless_answered(head + body)
-    except (BrokenPipeError, ConnectionResetError):
+    except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
         is_sent = False  # it may have said why before it hung up
     response = HTTPResponse(stream, method="POST")  # type: ignore[arg-type]
     try:
         response.begin()
+        if stream.at_end:  # http.client takes a head that is cut off for a whole one
+            raise IncompleteRead(b"")
         content = response.read(MAX_BODY)
+        if len(content) < MAX_BODY and response.length:
+            raise IncompleteRead(content, response.length)
         is_whole = response.isclosed() or not response.read(1)
         headers = {name.lower(): value for name, value in response.getheaders()}
         answer = judge(response.status, headers, content)
@@ -176,6 +187,8 @@ _ADVICE = {
     407: "the proxy wants other credentials",
     415: "it does not take protobuf, or not this compression",
 }
+# The Collector says it with status 400: "http: request body too large".
+_TOO_LARGE = re.compile("(?i)(body|request|payload|entity|message)( is| was)? too large")
 _TLS_WANTED = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
 
 
@@ -196,6 +209,8 @@ def judge(code: int, headers: Mapping[str, str], body: bytes) -> Answer:
     advice = _ADVICE.get(code, "")
     if code == 400 and any(text in body for text in _TLS_WANTED):
         verdict, words = Verdict.MISCONFIGURED, "the port speaks TLS: it takes https://"
+    elif code == 400 and _TOO_LARGE.search(words):
+        verdict = Verdict.TOO_LARGE
     elif verdict is Verdict.MALFORMED and ("html" in kind or _answers.is_page(body)):
         verdict, advice = Verdict.MISCONFIGURED, "a web page answers, not an OTLP receiver"
     text = ": ".join(filter(None, (f"status {code}", advice, words)))
@@ -210,6 +225,8 @@ def _accepted(code: int, kind: str, body: bytes) -> Answer:
     if "html" not in kind and not _answers.is_page(body):
         is_json = "json" in kind or body[:1] == b"{"  # { would be a group, which OTLP has not
         found = _answers.partial_success(body, is_json)
+        if found is None and (not kind or "text/plain" in kind) and _is_word(body):
+            found = (0, "")
     if found is None:
         text = f"status {code} and a body that is not OTLP's: not an OTLP receiver"
         return Answer(Verdict.MISCONFIGURED, text)
@@ -217,6 +234,11 @@ def _accepted(code: int, kind: str, body: bytes) -> Answer:
     if rejected:
         message = f"rejected {rejected} spans" + (f": {message}" if message else "")
     return Answer(Verdict.ACCEPTED, message, rejected=rejected)
+
+
+def _is_word(body: bytes) -> bool:
+    """`OK`, as receivers say it that know no better; no page and no noise is so short."""
+    return len(body) <= 64 and body.isascii() and body.decode().strip().isprintable()
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -230,13 +252,11 @@ def _why(error: Exception) -> tuple[Verdict, str]:
     if isinstance(error, RemoteDisconnected):
         return Verdict.UNAVAILABLE, "the connection was closed without an answer"
     if isinstance(error, BadStatusLine):
-        line = str(error).encode("latin-1", "replace")
-        if line.strip(b"'\"").startswith((b"\\x00\\x00", b"\0\0")):
-            return (
-                Verdict.MISCONFIGURED,
-                "the port speaks HTTP/2, as gRPC does: OTEL_EXPORTER_OTLP_PROTOCOL=grpc?",
-            )
-        if line.strip(b"'\"").startswith((b"\\x15\\x03", b"\x15\x03")):
+        line = str(error)
+        if line.startswith("\0\0"):  # the length of a frame
+            hint = "OTEL_EXPORTER_OTLP_PROTOCOL=grpc?"
+            return Verdict.MISCONFIGURED, f"the port speaks HTTP/2, as gRPC does: {hint}"
+        if line.startswith("\x15\x03"):
             return Verdict.MISCONFIGURED, "the port speaks TLS: it takes https://"
         return Verdict.UNAVAILABLE, "the answer is not HTTP"
     if isinstance(error, HTTPException):
@@ -256,15 +276,16 @@ def said(answer: Answer, endpoint: str, secrets: list[str]) -> Answer:
     """*answer* with a message that names the endpoint, fits, and tells no secret."""
     if not answer.message:
         return answer
-    text = _answers.one_line(f"{endpoint}: {answer.message}", secrets)
+    text = _answers.one_line(f"{endpoint}: {_answers.one_line(answer.message, secrets)}")
     return Answer(answer.verdict, text, answer.retry_after, answer.rejected)
 
 
 def secrets_of(otlp: OtlpConfig) -> list[str]:
-    """What no message may hold, the longest first: header values, their parts, the password."""
+    """What no message may hold, the longest first: header values and their parts, passwords."""
     url = urlsplit(otlp.endpoint)
-    found = {unquote(part or "") for part in (url.username, url.password)}
-    found |= {url.username or "", url.password or ""}
-    for value in otlp.headers.values():
-        found |= {value, *value.split()}
+    found = {url.username or "", url.password or ""}
+    found |= {unquote(text) for text in found}
+    for name, value in request_headers(otlp).items():
+        if name in otlp.headers or name == "authorization":
+            found |= {value, *value.split()[1:]}  # the first word may be Bearer
     return sorted((text for text in found if len(text) > 3), key=len, reverse=True)

@@ -140,7 +140,11 @@ class Http2:
 
     def _hear(self, data: bytes) -> None:
         if not data:
-            raise ConnectionResetError("the connection was closed without an answer")
+            hint = ": does the server want a certificate of ours?"
+            asks = self._stream.is_secured and not self._heard
+            raise ConnectionResetError(
+                f"the connection was closed without an answer{hint if asks else ''}"
+            )
         buffer = self._buffer + data
         if not self._heard:
             _check_first(buffer)

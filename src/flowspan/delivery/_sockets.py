@@ -34,15 +34,21 @@ Address = tuple[int, Any]
 class Stream:
     """A connection on which every call ends at `deadline`, in seconds of `time.monotonic`."""
 
-    __slots__ = ("_early", "attached", "deadline", "idle_since", "sock")
+    __slots__ = ("_early", "at_end", "attached", "deadline", "idle_since", "sock")
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock = sock
         self.deadline = deadline
         self.idle_since = 0.0
+        self.at_end = False
+        """Whether `recv` has met the end."""
         self.attached: Any = None
         """What the protocol above keeps with this connection."""
         self._early = b""
+
+    @property
+    def is_secured(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
 
     def left(self) -> float:
         left = self.deadline - time.monotonic()
@@ -55,7 +61,9 @@ class Stream:
             data, self._early = self._early[:size], self._early[size:]
             return data
         self.sock.settimeout(self.left())
-        return self.sock.recv(size)
+        data = self.sock.recv(size)
+        self.at_end = not data
+        return data
 
     def recv_now(self, size: int = _CHUNK) -> bytes | None:
         """What has arrived; None for nothing yet, empty for the end."""
@@ -166,7 +174,11 @@ class Connections:
             with self._lock:
                 stream = self._idle.pop() if self._idle else None
             if stream is None:
-                return self._connect(deadline), True
+                stream = self._connect(deadline)
+                if not self.closed:
+                    return stream, True
+                self.discard(stream)
+                raise Refused(Verdict.UNAVAILABLE, "the transport is closed")
             stream.deadline = deadline
             rested = time.monotonic() - stream.idle_since
             if rested < MAX_IDLE_SECONDS and self._is_usable(stream):
@@ -174,12 +186,14 @@ class Connections:
             self.discard(stream)
 
     def give_back(self, stream: Stream) -> None:
-        stream.idle_since = time.monotonic()
+        stream.idle_since = now = time.monotonic()
         with self._lock:
-            if not self.closed and len(self._idle) < MAX_IDLE:
-                self._idle.append(stream)
-                return
-        self.discard(stream)
+            idle = [] if self.closed else [*self._idle, stream]
+            kept = [one for one in idle if now - one.idle_since < MAX_IDLE_SECONDS][:MAX_IDLE]
+            dropped = {*self._idle, stream} - {*kept}
+            self._idle = kept
+        for one in dropped:
+            self.discard(one)
 
     def discard(self, stream: Stream) -> None:
         with self._lock:
@@ -387,7 +401,8 @@ def why(error: Exception) -> tuple[Verdict, str]:
     if isinstance(error, socket.gaierror):
         return Verdict.UNAVAILABLE, f"the host is not found ({error.strerror})"
     if isinstance(error, OSError):
-        return Verdict.UNAVAILABLE, (error.strerror or type(error).__name__).lower()
+        said = error.strerror.lower() if error.strerror else str(error)
+        return Verdict.UNAVAILABLE, said or type(error).__name__
     return Verdict.UNAVAILABLE, f"{type(error).__name__}"
 
 
