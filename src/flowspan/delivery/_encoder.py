@@ -2,16 +2,14 @@
 SDK spans -> OTLP protobuf bytes, without protobuf objects between them.
 
 What is written means the same as what OpenTelemetry's own encoder writes, and is valid where that
-one raises: a lone surrogate becomes `?`, an integer beyond 64 bits text, and of a value that is
-none of OpenTelemetry's types only the type's name is told. Nothing of such a value is run. Each
-span is encoded apart; one that cannot be costs only itself. Leans on `_wire` and on the spans'
-public attributes.
+one raises. Each span is encoded apart; one that cannot be costs only itself. Leans on `_attributes`
+for values and texts, on `_wire`, and on the spans' public properties.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -21,26 +19,16 @@ from opentelemetry.sdk.trace import Event, EventBase, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
-from flowspan._payload import type_name
+from flowspan.delivery._attributes import Attributes, Strings, keep, plain, text_field, utf8
 from flowspan.delivery._wire import SMALL, framed, varint
 
 MAX_BYTES: Final = 3_670_016  # of a request: gRPC receivers refuse more than 4 MiB
 BREATHE_EVERY: Final = 8  # spans
 
-# Readers refuse messages that are nested more than 100 deep: 6 around a value, 3 for a mapping.
-MAX_DEPTH: Final = 30
-# A value that holds another many times grows beyond all bounds when written out.
-_MAX_NODES: Final = 1_000_000
-_MAX_NESTED: Final = 64 * 1024 * 1024  # bytes
-
-_SHORT: Final = 40  # characters: names, kinds, most ids
-_KEY: Final = 256  # characters: longer keys are not kept
-_CACHED: Final = 2048  # entries of a cache; a full one starts anew
-_OWNERS: Final = 64  # the same, of resources and scopes
+_OWNERS: Final = 64  # resources and scopes that are kept
 _MAX_64: Final = 2**64 - 1
 _MAX_32: Final = 2**32 - 1
 
-_pack_double: Final = Struct("<d").pack
 _pack_time: Final = Struct("<BQ").pack
 _pack_times: Final = Struct("<BQBQ").pack  # fields 7 and 8 with their tags
 _TIME: Final = 1 << 3 | 1  # of an event
@@ -84,11 +72,11 @@ class Encoder:
     ) -> None:
         self._on_failure = on_failure
         self._max_bytes = max_bytes
-        self._span_attributes = _Attributes(9).write
-        self._event_attributes = _Attributes(3).write
-        self._link_attributes = _Attributes(4).write
-        self._names = _Strings(5).get
-        self._event_names = _Strings(2).get
+        self._span_attributes = Attributes(9).write
+        self._event_attributes = Attributes(3).write
+        self._link_attributes = Attributes(4).write
+        self._names = Strings(5).get
+        self._event_names = Strings(2).get
         # By identity; the object is kept, so that no other gets its id.
         self._resources: dict[int, tuple[object, bytes]] = {}
         self._scopes: dict[int, tuple[object, bytes]] = {}
@@ -169,7 +157,7 @@ class Encoder:
             out.append(_SPAN_FLAGS[parent.is_remote is True])
         attributes = span.attributes
         if attributes:
-            self._span_attributes(_plain(attributes), out)
+            self._span_attributes(plain(attributes), out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
         lost = span.dropped_events
@@ -205,7 +193,7 @@ class Encoder:
                 write(attributes.copy(), parts)  # type: ignore[arg-type]
             else:
                 dropped = event.dropped_attributes
-                write(_plain(attributes), parts)
+                write(plain(attributes), parts)
             if dropped:
                 parts += (b"\x20", _count(dropped))
             data = b"".join(parts)
@@ -229,7 +217,7 @@ class Encoder:
                 parts.append(framed(3, state))
             attributes = link.attributes
             if attributes:
-                self._link_attributes(_plain(attributes), parts)
+                self._link_attributes(plain(attributes), parts)
             if dropped := link.dropped_attributes:
                 parts += (b"\x28", _count(dropped))
             parts.append(_LINK_FLAGS[context.is_remote is True])
@@ -243,9 +231,9 @@ class Encoder:
         if found is not None:
             return found[1]
         out: list[bytes] = []
-        _Attributes(1).write(_plain(resource.attributes), out)
-        data = framed(1, b"".join(out)) + _text_field(3, resource.schema_url)
-        _keep(self._resources, id(resource), (resource, data), _OWNERS)
+        Attributes(1).write(plain(resource.attributes), out)
+        data = framed(1, b"".join(out)) + text_field(3, resource.schema_url)
+        keep(self._resources, id(resource), (resource, data), _OWNERS)
         return data
 
     def _scope(self, scope: InstrumentationScope | None) -> bytes:
@@ -256,10 +244,10 @@ class Encoder:
         if scope is None:
             data = framed(1, b"")
         else:
-            out = [_text_field(1, scope.name), _text_field(2, scope.version)]
-            _Attributes(3).write(_plain(scope.attributes), out)
-            data = framed(1, b"".join(out)) + _text_field(3, scope.schema_url)
-        _keep(self._scopes, id(scope), (scope, data), _OWNERS)
+            out = [text_field(1, scope.name), text_field(2, scope.version)]
+            Attributes(3).write(plain(scope.attributes), out)
+            data = framed(1, b"".join(out)) + text_field(3, scope.schema_url)
+        keep(self._scopes, id(scope), (scope, data), _OWNERS)
         return data
 
 
@@ -311,169 +299,6 @@ class _Request:
         return Batch(b"".join(out), self.spans)
 
 
-class _Attributes:
-    """Writes attributes as the field *number* of their message; knows the frequent ones."""
-
-    __slots__ = ("_heads", "_known", "_numbers", "_tag")
-
-    def __init__(self, number: int) -> None:
-        self._tag = bytes((number << 3 | 2,))
-        self._known: dict[tuple[str, str], bytes] = {}  # of short strings: the whole field
-        self._numbers: dict[tuple[str, int], bytes] = {}
-        self._heads: dict[tuple[str, int], bytes] = {}  # of longer ones: all before the text
-
-    def write(self, attributes: dict[str, Any], out: list[bytes]) -> None:
-        known = self._known
-        numbers = self._numbers
-        heads = self._heads
-        for key, value in attributes.items():
-            kind = type(value)
-            if kind is not str or type(key) is not str:
-                if kind is not int or type(key) is not str:
-                    out.append(self._field(key, _any(value)))
-                    continue
-                field = numbers.get((key, value))
-                if field is None:
-                    field = self._field(key, _any(value))
-                    if len(field) <= _KEY:
-                        _keep(numbers, (key, value), field)
-                out.append(field)
-                continue
-            short = len(value) <= _SHORT
-            if short:
-                field = known.get((key, value))
-                if field is not None:
-                    out.append(field)
-                    continue
-            try:
-                data = value.encode()
-            except UnicodeEncodeError:
-                data = value.encode("utf-8", "replace")
-            head = heads.get((key, len(data)))
-            if head is None:
-                head = self._head(key, len(data))
-            out += (head, data)
-            if short and len(key) <= _KEY:
-                _keep(known, (key, value), head + data)
-
-    def _head(self, key: str, size: int) -> bytes:
-        name = framed(1, _utf8(key))
-        text = b"\x0a" + varint(size)
-        value = b"\x12" + varint(len(text) + size)
-        whole = varint(len(name) + len(value) + len(text) + size)
-        head = b"".join((self._tag, whole, name, value, text))
-        if len(key) <= _KEY:
-            _keep(self._heads, (key, size), head)
-        return head
-
-    def _field(self, key: Any, value: bytes) -> bytes:
-        data = framed(1, _key(key)) + framed(2, value)
-        return b"".join((self._tag, varint(len(data)), data))
-
-
-class _Strings:
-    """Strings as the field *number* of their message; knows the short ones."""
-
-    __slots__ = ("_known", "_number")
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._known: dict[str, bytes] = {}
-
-    def get(self, text: str) -> bytes:
-        if type(text) is not str:
-            return _text_field(self._number, text)
-        found = self._known.get(text)
-        if found is None:
-            found = framed(self._number, _utf8(text))
-            if len(text) <= _SHORT:
-                _keep(self._known, text, found)
-        return found
-
-
-class _Nested:
-    """What one attribute may hold in sequences and mappings before it is only named."""
-
-    __slots__ = ("bytes", "nodes")
-
-    def __init__(self) -> None:
-        self.nodes = _MAX_NODES
-        self.bytes = _MAX_NESTED
-
-    def any(self, value: Any, depth: int) -> bytes:
-        kind = type(value)
-        out = []
-        if issubclass(kind, dict):
-            pairs = list(dict.items(value))
-            if depth > MAX_DEPTH:
-                return _text(f"… {len(pairs)} keys, deeper than {MAX_DEPTH}")
-            self._take(len(pairs), 0)
-            for key, item in pairs:
-                pair = framed(1, _key(key)) + framed(2, self.any(item, depth + 1))
-                out.append(framed(1, pair))
-            return framed(6, b"".join(out))
-        if issubclass(kind, (list, tuple)):
-            items = (list if issubclass(kind, list) else tuple).__iter__(value)
-            size = (list if issubclass(kind, list) else tuple).__len__(value)
-            if depth > MAX_DEPTH:
-                return _text(f"… {size} items, deeper than {MAX_DEPTH}")
-            self._take(size, 0)
-            out = [framed(1, self.any(item, depth + 1)) for item in items]
-            return framed(5, b"".join(out))
-        data = _any(value)
-        self._take(0, len(data))
-        return data
-
-    def _take(self, nodes: int, size: int) -> None:
-        self.nodes -= nodes
-        self.bytes -= size
-        if self.nodes < 0 or self.bytes < 0:
-            raise _TooMuch
-
-
-class _TooMuch(Exception):
-    """A value that grows beyond bounds when written out."""
-
-
-def _any(value: Any) -> bytes:
-    """*value* as the content of an `AnyValue`. Runs nothing of it."""
-    kind = type(value)
-    if kind is bool:
-        return b"\x10\x01" if value else b"\x10\x00"
-    if value is None:
-        return b""
-    if issubclass(kind, str):
-        return _text(value)
-    if issubclass(kind, int):
-        number = int.__pos__(value)
-        if -(2**63) <= number < 2**63:
-            return b"\x18" + varint(number & _MAX_64)
-        return _text(_large(number))
-    if issubclass(kind, float):
-        return b"\x21" + _pack_double(float.__pos__(value))
-    if issubclass(kind, bytes):
-        return framed(7, bytes.__getitem__(value, slice(None)))
-    if issubclass(kind, (dict, list, tuple)):
-        try:
-            return _Nested().any(value, 1)
-        except _TooMuch:
-            return _text(f"{type_name(value)} (more than {_MAX_NODES} values)")
-    return _text(type_name(value))
-
-
-def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A copy, at once: an open span's attributes may change meanwhile."""
-    if attributes is None:
-        return {}
-    kind = type(attributes)
-    if kind is BoundedAttributes or kind is _PROXY:
-        attributes = attributes.copy()  # type: ignore[attr-defined]
-    return attributes if type(attributes) is dict else dict(attributes)
-
-
-_PROXY: Final = type(type.__dict__)
-
-
 def _context_of(link: Link) -> SpanContext:
     if issubclass(type(link), Link) and issubclass(type(link.context), SpanContext):
         return link.context
@@ -482,7 +307,7 @@ def _context_of(link: Link) -> SpanContext:
 
 def _trace_state(context: SpanContext) -> bytes:
     state = context.trace_state
-    return _utf8(state.to_header()) if type(state) is TraceState and len(state) else b""
+    return utf8(state.to_header()) if type(state) is TraceState and len(state) else b""
 
 
 def _status(status: Any) -> bytes:
@@ -492,7 +317,7 @@ def _status(status: Any) -> bytes:
     description = status.description
     if code is StatusCode.UNSET and description is None:
         return _UNSET
-    return framed(15, _text_field(2, description) + _CODES.get(id(code), b""))
+    return framed(15, text_field(2, description) + _CODES.get(id(code), b""))
 
 
 def _nanos(at: Any) -> int:
@@ -509,48 +334,3 @@ def _nanos(at: Any) -> int:
 
 def _count(number: int) -> bytes:
     return varint(min(number, _MAX_32))
-
-
-def _text(text: str) -> bytes:
-    return framed(1, _utf8(text))
-
-
-def _text_field(number: int, text: Any) -> bytes:
-    """A string field; nothing for None and the empty string."""
-    if text is None:
-        return b""
-    data = _key(text)
-    return framed(number, data) if data else b""
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return str.encode(text)
-    except UnicodeEncodeError:
-        return str.encode(text, "utf-8", "replace")
-
-
-def _key(key: Any) -> bytes:
-    return _utf8(key if issubclass(type(key), str) else _name_of(key))
-
-
-def _name_of(value: Any) -> str:
-    """A name that is no string: a number's digits, else its type."""
-    kind = type(value)
-    if issubclass(kind, int):
-        return str(value) if kind is bool else _large(int.__pos__(value))
-    if issubclass(kind, float):
-        return float.__repr__(value)
-    return type_name(value)
-
-
-def _large(number: int) -> str:
-    """Digits; Python refuses, and takes long, to write more than a few thousand."""
-    bits = number.bit_length()
-    return str(number) if bits < 4096 else f"<int of {bits} bits>"
-
-
-def _keep(cache: dict[Any, Any], key: Any, value: Any, most: int = _CACHED) -> None:
-    if len(cache) >= most:
-        cache.clear()
-    cache[key] = value
