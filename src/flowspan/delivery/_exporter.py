@@ -274,9 +274,9 @@ class Exporter:
             self._store.put_back(taken)
             raise
         if answer.verdict is Verdict.ACCEPTED:
-            self._store.done(taken)
             if not divided:
                 self._accepted(taken.spans, answer)
+            self._store.done(taken)
         else:
             self._store.put_back(taken)
             self._failed(answer, start)
@@ -350,9 +350,8 @@ class Exporter:
             recovered, self._failures, self._retry_at = self._failures, 0, 0.0
             said = self._said
             self._said = set()
-            self._condition.notify_all()
         if recovered and said:
-            logger.warning("%s takes spans again; what waited is being delivered", self._name)
+            _warn(f"{self._name} takes spans again; what waited is being delivered")
         if answer.rejected or answer.message:
             _guard.report(
                 "the collector rejected spans", f"{answer.rejected} are lost ({answer.message})"
@@ -378,7 +377,14 @@ class Exporter:
         if not first:
             return
         advice = "until the configuration is mended" if misconfigured else "until it takes them"
-        logger.warning("%s; spans wait in %s %s", answer.message, self._store.describe(), advice)
+        _warn(f"{answer.message}; spans wait in {self._store.describe()} {advice}")
+
+
+def _warn(sentence: str) -> None:
+    try:
+        logger.warning("%s", sentence)
+    except Exception:  # noqa: BLE001 - a handler of the application's; it must not cost a request
+        return
 
 
 def _shrunk(body: bytes) -> bytes | None:
