@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ class Program:
     def ended(self, timeout: float = GUARD) -> int:
         """Its exit code, once it has ended by itself."""
         out, _ = self._process.communicate(timeout=timeout)
-        self._words += out.decode().split()
+        self._words += out.decode().splitlines()
         return self._process.returncode
 
     @property
@@ -141,6 +142,24 @@ def deliver_the_rest(collector: Collector, *spools: Path) -> None:
 def arrived(collector: Collector) -> list[str]:
     """The ids of all spans that have arrived, but for those of `following`."""
     return [span.span_id.hex() for span in collector.spans if span.name != "next"]
+
+
+def doubled(collector: Collector) -> set[int]:
+    """
+    The processes with spans that have arrived twice, by the number that their names begin with.
+
+    Checks that these came as the very same bytes, which a backend knows for what they are.
+    """
+    known: dict[bytes, bytes] = {}
+    found: set[int] = set()
+    counts = Counter(collector.ids)
+    for span in collector.spans:
+        body = span.SerializeToString(deterministic=True)
+        if known.setdefault(span.span_id, body) != body:
+            raise AssertionError(f"two spans of one id: {span}")
+        if counts[span.span_id] > 1 and span.name != "next":
+            found.add(int(span.name.split("-")[0]))
+    return found
 
 
 SIGNALS = {name: getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGKILL")}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span, Tracer
 
 import flowspan
 from flowspan import pipeline
@@ -18,43 +22,49 @@ def say(*lines: str) -> None:
 
 
 class Made:
-    """*kind*: `flowspan`, its own pipeline; or `bare`, the SDK's provider and our processor."""
+    """
+    *kind*: `flowspan`, its own pipeline; `bare`, the SDK's provider and our processor; or `both`.
+    """
 
     def __init__(self, kind: str) -> None:
-        self._counted = os.getpid(), 0
-        self._provider = None
-        if kind == "flowspan":
+        self._ended: list[int] = []  # by this process
+        os.register_at_fork(after_in_child=self._ended.clear)
+        self._processor: DurableSpanProcessor | None = None
+        self._makers: list[Callable[[str], Span]] = []
+        if kind in ("flowspan", "both"):
             flowspan.configure()
-        else:
+            self._makers.append(_run)
+        if kind in ("bare", "both"):
             self._processor = DurableSpanProcessor()
-            self._provider = TracerProvider()
-            self._provider.add_span_processor(self._processor)
+            provider = TracerProvider()
+            provider.add_span_processor(self._processor)
+            self._makers.append(partial(_span, provider.get_tracer("test")))
 
     def end(self, count: int = 1) -> None:
-        ids = [self._one(number) for number in range(count)]
-        pid, before = self._counted
-        self._counted = os.getpid(), len(ids) + (before if pid == os.getpid() else 0)
+        ids = []
+        for number in range(count):
+            for make in self._makers:
+                span = make(f"{os.getpid()}-{number}")
+                ids.append(format(span.get_span_context().span_id, "016x"))
+        self._ended.append(len(ids))
         say(*ids)
 
-    def _one(self, number: int) -> str:
-        name = f"{os.getpid()}-{number}"
-        if self._provider is not None:
-            span = self._provider.get_tracer("test").start_span(name)
-            span.end()
-        else:
-            with flowspan.run(name):
-                from opentelemetry import trace
-
-                span = trace.get_current_span()
-        return format(span.get_span_context().span_id, "016x")
-
-    def stats(self) -> DeliveryStats:
-        if self._provider is not None:
-            return self._processor.stats()
-        (stats,) = pipeline.current_pipeline().stats().delivery
-        return stats
+    def stats(self) -> list[DeliveryStats]:
+        mine = [self._processor.stats()] if self._processor else []
+        return [*mine, *pipeline.current_pipeline().stats().delivery]
 
     def wait_until_safe(self) -> None:
         """Until what this process has ended is promised: it lies in the spool or has arrived."""
-        while (stats := self.stats()).waiting + stats.exported < self._counted[1]:
+        while sum(stats.waiting + stats.exported for stats in self.stats()) < sum(self._ended):
             time.sleep(0.002)
+
+
+def _span(tracer: Tracer, name: str) -> Span:
+    span = tracer.start_span(name)
+    span.end()
+    return span
+
+
+def _run(name: str) -> Span:
+    with flowspan.run(name):
+        return trace.get_current_span()

@@ -1,0 +1,60 @@
+"""Processes that share a spool: forks of every kind lose nothing, double nothing and never hang."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults import Collector
+from programs import Programs, arrived, deliver_the_rest, doubled
+
+
+def run(programs: Programs, faulty: Collector, *arguments: str, **env: str) -> int:
+    """
+    How many spans a program of forks and its children have ended, in good order.
+
+    All have arrived when it is over. Of children that were cut off in the middle of a request some
+    may have come twice, as the very same bytes; of no other process.
+    """
+    program = programs.start("forks", ["forks.py", *arguments], **env)
+    assert program.ended() == 0, program.stderr
+    assert program.words.count("all") == 1
+    assert program.stderr == ""
+    deliver_the_rest(faulty, programs.spool("forks"))
+    assert set(arrived(faulty)) == set(program.ids)
+    cut = {int(word.split()[1]) for word in program.words if word.startswith("cut ")}
+    assert doubled(faulty) <= cut
+    return len(program.ids)
+
+
+@pytest.mark.parametrize("kind", ["flowspan", "bare"])
+@pytest.mark.parametrize("how", ["idle", "busy", "threads"])
+def test_forked_children_deliver_what_is_theirs(
+    faulty: Collector, programs: Programs, how: str, kind: str
+):
+    """
+    Forked while nothing goes on, while threads end spans and fork, and to have threads themselves;
+    the children end by `sys.exit` or `os._exit`.
+    """
+    assert run(programs, faulty, how, kind) >= 31
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("how", ["processes", "pool"])
+def test_processes_of_the_standard_library_deliver_all(
+    faulty: Collector, programs: Programs, how: str, start: str
+):
+    """`multiprocessing` and `ProcessPoolExecutor`, whose workers end without `atexit`."""
+    run(programs, faulty, how, "bare", start)
+
+    children = {span.name.split("-")[0] for span in faulty.spans if span.name.endswith("-150")}
+    assert len(children) <= 3
+    assert sum(not span.name.endswith("-0") for span in faulty.spans) >= 597
+
+
+def test_120_children_forked_while_the_parent_exports(faulty: Collector, programs: Programs):
+    """None hangs."""
+    assert run(programs, faulty, "many", "bare") == 120 * 23 + 1
+
+
+def test_120_children_forked_while_the_parent_exports_over_grpc(tmp_path: Path):
+    """As well, with HTTP/2 connections that are the parent's."""
