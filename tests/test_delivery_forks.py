@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from collectors import GrpcCollector, closing
 from faults import Collector
 from programs import Programs, arrived, deliver_the_rest, doubled
 
@@ -53,8 +54,21 @@ def test_processes_of_the_standard_library_deliver_all(
 
 def test_120_children_forked_while_the_parent_exports(faulty: Collector, programs: Programs):
     """None hangs."""
-    assert run(programs, faulty, "many", "bare") == 120 * 23 + 1
+    assert run(programs, faulty, "many", "bare", "120") == 120 * 23 + 1
 
 
-def test_120_children_forked_while_the_parent_exports_over_grpc(tmp_path: Path):
+def test_120_children_forked_while_the_parent_exports_over_grpc(
+    faulty: Collector, programs: Programs
+):
     """As well, with HTTP/2 connections that are the parent's."""
+    with closing(GrpcCollector()) as collector:
+        collector.before = faulty.take
+        run(
+            programs,
+            faulty,
+            "many",
+            "bare",
+            "120",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        )

@@ -88,9 +88,9 @@ def threads() -> None:
 
 
 def many() -> None:
-    """The parent exports while it forks, 120 times."""
+    """The parent exports while it forks, as often as the argument says."""
     children = []
-    for number in range(120):
+    for number in range(int(sys.argv[3])):
         made.end(20)
         children.append(child_of(lambda: made.end(3), ENDS[number % 2]))
     wait_for(children)

@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, Tracer
 
 import flowspan
 from flowspan import pipeline
-from flowspan.delivery import DeliveryStats, DurableSpanProcessor
+from flowspan.delivery import DurableSpanProcessor
 
 
 def say(*lines: str) -> None:
@@ -27,8 +27,6 @@ class Made:
     """
 
     def __init__(self, kind: str) -> None:
-        self._ended: list[int] = []  # by this process
-        os.register_at_fork(after_in_child=self._ended.clear)
         self._processor: DurableSpanProcessor | None = None
         self._makers: list[Callable[[str], Span]] = []
         if kind in ("flowspan", "both"):
@@ -46,17 +44,23 @@ class Made:
             for make in self._makers:
                 span = make(f"{os.getpid()}-{number}")
                 ids.append(format(span.get_span_context().span_id, "016x"))
-        self._ended.append(len(ids))
         say(*ids)
 
-    def stats(self) -> list[DeliveryStats]:
-        mine = [self._processor.stats()] if self._processor else []
-        return [*mine, *pipeline.current_pipeline().stats().delivery]
+    @property
+    def processors(self) -> list[DurableSpanProcessor]:
+        mine = [self._processor] if self._processor else []
+        return [*mine, *pipeline.current_pipeline()._way_out._durable]
 
     def wait_until_safe(self) -> None:
-        """Until what this process has ended is promised: it lies in the spool or has arrived."""
-        while sum(stats.waiting + stats.exported for stats in self.stats()) < sum(self._ended):
-            time.sleep(0.002)
+        """Until what this process has ended is promised: it lies in the spool, or has left it."""
+        for processor in self.processors:
+            while not _is_written(processor):
+                time.sleep(0.002)
+
+
+def _is_written(processor: DurableSpanProcessor) -> bool:
+    with processor._lock:  # whoever takes spans from the queue has it until they are written
+        return not processor._queue
 
 
 def _span(tracer: Tracer, name: str) -> Span:
