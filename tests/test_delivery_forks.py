@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from collectors import GrpcCollector, closing
 from faults import Collector
+from processes import in_process
 from programs import Programs, arrived, deliver_the_rest, doubled
 
 
@@ -72,3 +75,31 @@ def test_120_children_forked_while_the_parent_exports_over_grpc(
             OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
         )
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_our_threads_import_nothing(faulty: Collector, tmp_path: Path, protocol: str):
+    """A fork in the middle of an import would leave the child with half a module for ever."""
+    if protocol == "grpc":
+        faulty.refuse()
+    code = """
+    from flowspan.delivery import DurableSpanProcessor
+    from opentelemetry.sdk.trace import TracerProvider
+    processor = DurableSpanProcessor(compression="gzip")
+    provider = TracerProvider()
+    provider.add_span_processor(processor)
+    span = provider.get_tracer("test").start_span("span", attributes={"a": [1.5, 2]})
+    before = set(sys.modules)
+    span.end()
+    sent = processor.force_flush(10_000 if "http" in processor.config.otlp.protocol else 200)
+    result = [sent, sorted(set(sys.modules) - before)]
+    """
+
+    result = in_process(
+        code,
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_ENDPOINT=faulty.url.replace("127.0.0.1", "localhost"),
+        FLOWSPAN_SPOOL_DIR=str(tmp_path / "spool"),
+    )
+
+    assert result == [protocol == "http/protobuf", []]
