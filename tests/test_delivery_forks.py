@@ -103,3 +103,37 @@ def test_our_threads_import_nothing(faulty: Collector, tmp_path: Path, protocol:
     )
 
     assert result == [protocol == "http/protobuf", []]
+
+
+def test_two_threads_fork_at_once(tmp_path: Path):
+    """The second waits for the first, and both leave the processor as it was."""
+    code = """
+    import os
+    from flowspan.delivery import DurableSpanProcessor
+    entered = [threading.Event(), threading.Event()]
+
+    class Slow(DurableSpanProcessor):
+        def _before_fork(self):
+            first = not entered[0].is_set()
+            entered[0 if first else 1].set()
+            super()._before_fork()
+            if first:
+                entered[1].wait(10)  # the other is about to wait for the lock
+
+    processor = Slow()
+
+    def fork():
+        if child := os.fork():
+            os.waitpid(child, 0)
+        else:
+            os._exit(0)
+
+    forks = [threading.Thread(target=fork) for _ in range(2)]
+    for thread in forks:
+        thread.start()
+    for thread in forks:
+        thread.join()
+    result = processor._lock.acquire(timeout=10)
+    """
+
+    assert in_process(code, FLOWSPAN_SPOOL_DIR=str(tmp_path / "spool"))

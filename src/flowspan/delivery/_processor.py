@@ -488,25 +488,23 @@ def _configured(
 _TICK = _guard.guard("write spans to the spool", "they are lost; please report this")
 _EXIT = _guard.guard("deliver spans at exit", "what was written waits in the spool")
 _live: weakref.WeakSet[DurableSpanProcessor] = weakref.WeakSet()
-_forking: list[DurableSpanProcessor] = []
+_forking = threading.local()  # two threads may fork at once
 
 
 def _before_fork() -> None:
-    _forking[:] = list(_live)
-    for processor in _forking:
+    _forking.processors = sorted(_live, key=id)  # one order, or two forks wait for each other
+    for processor in _forking.processors:
         processor._before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for processor in _forking:
+    for processor in _forking.__dict__.pop("processors", ()):
         processor._after_fork_in_parent()
-    _forking.clear()
 
 
 def _after_fork_in_child() -> None:
-    for processor in _forking:
+    for processor in _forking.__dict__.pop("processors", ()):
         processor._after_fork_in_child()
-    _forking.clear()
 
 
 if hasattr(os, "register_at_fork"):
