@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ GUARD = 60.0
 class Program:
     """A process. What it writes to stdout: ids of spans that it has ended, and other words."""
 
-    def __init__(self, command: list[str], log: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, command: list[str], log: Path, env: dict[str, str], pass_fds: Sequence[int]
+    ) -> None:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_KEPT)}
         self._log = log
         self._words: list[str] = []
@@ -38,6 +40,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=log.parent,
+                pass_fds=pass_fds,
             )
         self.pid = self._process.pid
 
@@ -93,7 +96,9 @@ class Programs:
     def spool(self, name: str) -> Path:
         return self._directory / f"{name} spool".replace(" ", "-")
 
-    def start(self, name: str, command: Iterable[str], **env: str) -> Program:
+    def start(
+        self, name: str, command: Sequence[str], pass_fds: Sequence[int] = (), **env: str
+    ) -> Program:
         """*command* is a file of tests/app with its arguments, or `-m` and a module's name."""
         words = list(command)
         if words[0] != "-m":
@@ -104,7 +109,7 @@ class Programs:
             "FLOWSPAN_SPOOL_DIR": str(self.spool(name)),
         }
         log = self._directory / f"{len(self._made)}.log"
-        program = Program([sys.executable, *words], log, settings | env)
+        program = Program([sys.executable, *words], log, settings | env, pass_fds)
         self._made.append(program)
         return program
 

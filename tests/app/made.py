@@ -38,13 +38,14 @@ class Made:
             provider.add_span_processor(self._processor)
             self._makers.append(partial(_span, provider.get_tracer("test")))
 
-    def end(self, count: int = 1) -> None:
+    def end(self, count: int = 1) -> list[str]:
         ids = []
         for number in range(count):
             for make in self._makers:
                 span = make(f"{os.getpid()}-{number}")
                 ids.append(format(span.get_span_context().span_id, "016x"))
         say(*ids)
+        return ids
 
     @property
     def processors(self) -> list[DurableSpanProcessor]:
