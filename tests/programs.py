@@ -119,11 +119,11 @@ class Programs:
 
 
 @contextmanager
-def following(collector: Collector, spool: Path, **settings: Any) -> Iterator[DurableSpanProcessor]:
+def following(url: str, spool: Path, **settings: Any) -> Iterator[DurableSpanProcessor]:
     """A process that comes later, in this one: a processor on the same spool, with one span."""
     processor = DurableSpanProcessor(
         flowspan.Config(),
-        endpoint=f"{collector.url}/v1/traces",
+        endpoint=f"{url}/v1/traces",
         spool_dir=str(spool),
         schedule_delay=0.02,
         **settings,
@@ -139,7 +139,7 @@ def following(collector: Collector, spool: Path, **settings: Any) -> Iterator[Du
 
 def deliver_the_rest(collector: Collector, *spools: Path) -> None:
     for spool in spools:
-        with following(collector, spool) as processor:
+        with following(collector.url, spool) as processor:
             assert processor.force_flush(20_000), processor.stats()
             assert processor.stats().waiting == 0
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from backends import Collector as BackendCollector
+from backends import Jaeger
 from faults import HANG, Collector, Reply
-from programs import SIGNALS, Programs, arrived, deliver_the_rest
+from flowspan import semconv
+from programs import SIGNALS, Programs, arrived, deliver_the_rest, following
 
 CLEAN = {
     "return": 0,
@@ -120,3 +125,97 @@ def test_no_end_waits_for_a_collector(faulty: Collector, programs: Programs, kin
 
     assert missing(promised, arrived(faulty)) == {}
     assert len(arrived(faulty)) == len(set(arrived(faulty)))
+
+
+# ---- what was open
+
+
+def abandoned(collector: Collector) -> list[str]:
+    """The ids of the spans that have arrived as abandoned."""
+    return [
+        span.span_id.hex()
+        for span in collector.spans
+        for attribute in span.attributes
+        if (attribute.key, attribute.value.string_value)
+        == (semconv.SPAN_STATUS, semconv.STATUS_ABANDONED)
+    ]
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
+@pytest.mark.parametrize("durability", ["normal", "strict"])
+def test_spans_that_were_open_arrive_as_abandoned(
+    faulty: Collector, programs: Programs, durability: str, down: bool
+):
+    """A process killed in the middle of a flow: what had ended, and what had not, each once."""
+    if down:
+        faulty.refuse()
+    program = programs.start("flow", ["opened.py", "flow", "r-1"], FLOWSPAN_DURABILITY=durability)
+    program.wait_for("ready")
+    if not down:
+        faulty.wait_for(1)
+    program.kill(SIGNALS["SIGKILL"])
+    program.ended()
+    if down:
+        faulty.listen()
+
+    deliver_the_rest(faulty, programs.spool("flow"))
+    deliver_the_rest(faulty, programs.spool("flow"))
+
+    ended = [word.split()[1] for word in program.words if word.startswith("ended ")]
+    opened = [word.split()[1] for word in program.words if word.startswith("open ")]
+    spans = {span.span_id.hex(): span for span in faulty.spans if span.name != "next"}
+    (run,) = (key for key, span in spans.items() if span.name == "flow")
+    assert sorted(abandoned(faulty)) == sorted([run, *opened])
+    assert sorted(arrived(faulty)) == sorted([run, *ended, *opened])
+    assert {span.trace_id for span in spans.values()} == {spans[run].trace_id}
+    assert all(span.end_time_unix_nano >= span.start_time_unix_nano for span in spans.values())
+    attributes = {attribute.key for attribute in spans[opened[0]].attributes}
+    assert semconv.INPUT_VALUE in attributes
+
+
+@pytest.mark.parametrize("durability", ["normal", "strict"])
+def test_no_span_that_had_ended_arrives_as_abandoned(
+    faulty: Collector, programs: Programs, durability: str
+):
+    """Killed while flows begin and end: a span is one or the other."""
+    program = programs.start("flow", ["opened.py", "flows"], FLOWSPAN_DURABILITY=durability)
+    program.wait_for_ids(300)
+    program.kill(SIGNALS["SIGKILL"])
+    program.ended()
+
+    deliver_the_rest(faulty, programs.spool("flow"))
+
+    left = abandoned(faulty)
+    assert len(left) == len(set(left)) < 8 or durability == "normal"
+    ended = [span for span in arrived(faulty) if span not in set(left)]
+    assert len(ended) + len(left) == len(arrived(faulty))
+    if durability == "strict":
+        assert not set(left) & set(program.ids)
+        assert set(program.ids) <= set(ended)
+
+
+@pytest.mark.backends
+def test_jaeger_shows_a_flow_that_was_killed(
+    jaeger: Jaeger, collector: BackendCollector, programs: Programs, tmp_path: Path
+):
+    """As soon as another process uses the spool; a tree without holes."""
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_http}
+    run_id = str(tmp_path)  # an own one for each session: the trace's id comes from it
+    program = programs.start("flow", ["opened.py", "flow", run_id], **endpoint)
+    program.wait_for("ready")
+    program.kill(SIGNALS["SIGKILL"])
+    program.ended()
+
+    with following(collector.otlp_http, programs.spool("flow")) as processor:
+        assert processor.force_flush(20_000)
+
+    (trace_id,) = (word.split()[1] for word in program.words if word.startswith("trace "))
+    spans = jaeger.trace(trace_id, until=lambda spans: len(spans) == 4)
+    assert {
+        span["name"]: span["attributes"].get(semconv.SPAN_STATUS)
+        for span in spans
+        if span["name"] != "A"
+    } == dict.fromkeys(("flow", "B", "Tool"), semconv.STATUS_ABANDONED)
+    names = {span["span_id"]: span["name"] for span in spans}
+    parents = {span["name"]: names.get(span["parent_span_id"]) for span in spans}
+    assert parents == {"flow": None, "A": "flow", "B": "flow", "Tool": "B"}
