@@ -166,7 +166,9 @@ def test_spans_that_were_open_arrive_as_abandoned(
     spans = {span.span_id.hex(): span for span in faulty.spans if span.name != "next"}
     (run,) = (key for key, span in spans.items() if span.name == "flow")
     assert sorted(abandoned(faulty)) == sorted([run, *opened])
-    assert sorted(arrived(faulty)) == sorted([run, *ended, *opened])
+    assert set(spans) == {run, *ended, *opened}
+    if down:  # else it may be that only the acknowledgement was missing
+        assert len(arrived(faulty)) == 1 + len(ended) + len(opened)
     assert {span.trace_id for span in spans.values()} == {spans[run].trace_id}
     assert all(span.end_time_unix_nano >= span.start_time_unix_nano for span in spans.values())
     attributes = {attribute.key for attribute in spans[opened[0]].attributes}
