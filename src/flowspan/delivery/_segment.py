@@ -115,6 +115,7 @@ class Segment:
         self.sealed = True
         self.gone = False
         self.since = 0  # uptime when it became ours
+        self._has_header = True
         self._reading = 0
         self._stale: list[int] = []
 
@@ -164,6 +165,9 @@ class Segment:
     def use(self, found: Scan) -> None:
         """What still waits is what the scan found and nobody has delivered."""
         self.acknowledged = max(self.acknowledged, found.acknowledged)
+        first = min((record.offset for record in found.records), default=_format.HEADER_SIZE)
+        # In a damaged header a record may lie where the acknowledgement would be written.
+        self._has_header = found.header is not None and first >= _format.HEADER_SIZE
         records = [
             record
             for record in found.records
@@ -232,6 +236,8 @@ class Segment:
         lowest = self.lowest()
         if lowest > self.acknowledged:
             self.acknowledged = lowest
+            if not self._has_header:
+                return
             mark = _format.encode_acknowledged(lowest, self.salt)
             with suppress(OSError):  # else a crash resends more
                 _platform.write_all(self.fd, mark, _format.ACKNOWLEDGED_AT)
