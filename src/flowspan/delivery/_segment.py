@@ -301,6 +301,9 @@ class Segment:
         for fd in (*self._stale, *(() if self.gone else (self.fd,))):
             with suppress(OSError):
                 os.close(fd)
+        self.gone = True
+        self.flying.clear()
+        self._stale.clear()
 
     def _let_go(self, fd: int) -> None:
         if self._reading:

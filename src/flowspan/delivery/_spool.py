@@ -90,6 +90,7 @@ class Spool:
         self._appended = self._looked = 0
         self._unchecked = self._step  # bytes appended since the bound was looked at
         self._busy = self._adopting = self._bounding = self._closed = False
+        self._has_more = False  # dead processes' segments than could be adopted
         self._late: list[tuple[bytes, int]] = []
         self._newer: set[str] = set()
         self._fds: set[int] = set()  # open, and not yet or not at all a segment's
@@ -210,6 +211,8 @@ class Spool:
                 self._load(unread)
                 continue
             if not picked:
+                if self._has_more and self.adopt():
+                    continue
                 return None
             if taken := self._read(picked):
                 return taken
@@ -385,7 +388,7 @@ class Spool:
         Take over the segments of processes that are gone. Returns how many.
 
         Their spans that were open become records, as abandoned. Not more at once than
-        descriptors are good for: call again when some are delivered.
+        descriptors are good for; `take` adopts the others when it finds nothing else.
         """
         with self._flag("_adopting") as free:
             if not free or self._closed:
@@ -397,6 +400,7 @@ class Spool:
 
     def _adopt(self) -> int:
         count = 0
+        self._has_more = False
         unresolved: set[str] = set()
         files = self._files()
         for name, path, _ in files:
@@ -406,8 +410,11 @@ class Spool:
         for name, path, _ in files:
             if name.suffix != SUFFIX or name.owner in unresolved or path in self._newer:
                 continue
-            if name.owner == self._owner or len(self._segments) >= MAX_SEGMENTS:
+            if name.owner == self._owner:
                 continue
+            if len(self._segments) >= MAX_SEGMENTS:
+                self._has_more = True
+                break
             count += self._adopt_segment(name, path)
         return count
 
