@@ -70,21 +70,6 @@ def create(directory: str, name: Name, content: bytes) -> int:
     return fd
 
 
-def open_dead(path: str) -> int | None:
-    """Lock a file whose process is gone; None if it lives, is not ours, or is no file."""
-    try:
-        fd = os.open(path, os.O_RDWR | _platform.O_FLAGS)
-    except OSError:
-        return None
-    try:
-        if _platform.is_own_file(fd) and _platform.lock(fd) and _platform.is_at(fd, path):
-            return fd
-    except OSError:
-        pass
-    os.close(fd)
-    return None
-
-
 def read_whole(fd: int) -> bytes:
     parts, at = [], 0
     while part := _platform.read_at(fd, 1 << 24, at):
