@@ -240,9 +240,7 @@ class Connections:
                 stream.sock = sock = self._secured(sock, self._context, self._host, deadline)
             return stream
         except BaseException:
-            with self._lock:
-                self._open.discard(sock)
-            sock.close()
+            self._forget(sock)
             raise
 
     def _reach(self, deadline: float) -> socket.socket:
