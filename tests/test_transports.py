@@ -640,6 +640,20 @@ def test_a_tunnel_for_https(certificates: Path, transport: Any, monkeypatch: pyt
         assert head.startswith(f"CONNECT 127.0.0.1:{collector.port} HTTP/1.1\r\n".encode())
 
 
+def test_a_proxy_that_speaks_tls(
+    certificates: Path, transport: Any, collector: HttpCollector, monkeypatch: pytest.MonkeyPatch
+):
+    """To an http:// endpoint; TLS inside TLS is more than there is, and it is said."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    with closing(Proxy(context=server_context(certificates))) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        assert transport(collector.url).send(request_of(), TIME).verdict is A
+        assert len(proxy.heads) == 1
+        answer = transport("https://127.0.0.1:9").send(b"", TIME)
+        assert answer.verdict is C
+        assert "a proxy by https:// cannot carry TLS" in answer.message
+
+
 @pytest.mark.parametrize(
     ("no_proxy", "is_used"),
     [
