@@ -67,6 +67,10 @@ class Spool:
         clock: _platform.Clock | None = None,
     ) -> None:
         self.directory = os.path.abspath(os.fspath(directory))
+        if os.fspath(directory).startswith("~"):
+            raise _platform.Refused(
+                f"the spool directory {directory} is unknown, since this user has no home"
+            )
         self.damaged = 0  # places in files that could not be read
         self._max_bytes = max_bytes
         self._max_age = int(max_age * 1e9)
@@ -137,10 +141,13 @@ class Spool:
         segment = self._current
         if segment is None or self._is_over(segment, size, uptime):
             segment = self._rotate()
-        assert segment.header is not None
-        # The wall clock may jump while the segment is written; its age may not.
-        when = segment.header.created + max(0, uptime - segment.header.uptime)
-        segment.append(body, spans, when)
+        try:
+            segment.append(body, spans, _when(segment, uptime))
+        except OSError as error:
+            if error.errno != errno.EFBIG or segment.end <= _format.HEADER_SIZE:
+                raise
+            segment = self._rotate()  # it is a limit on the size of one file (`ulimit -f`)
+            segment.append(body, spans, _when(segment, uptime))
         self._appended += 1
         self._unchecked += size
 
@@ -617,6 +624,12 @@ class Spool:
         finally:
             if free:
                 setattr(self, name, False)
+
+
+def _when(segment: Segment, uptime: int) -> int:
+    """The wall clock may jump while the segment is written; its age may not."""
+    assert segment.header is not None
+    return segment.header.created + max(0, uptime - segment.header.uptime)
 
 
 def _age(segment: Segment) -> str:

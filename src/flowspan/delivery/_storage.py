@@ -32,7 +32,8 @@ def default_directory(endpoint: str) -> str:
     """
     Where spans for *endpoint* wait: a directory of its own below the user's state directory.
 
-    Named after a hash of scheme, host, port and path: credentials play no part in it.
+    Named after a hash of scheme, host, port and path: credentials play no part in it. It begins
+    with `~`, which a spool refuses, if the user has no home.
     """
     url = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
     try:
@@ -41,7 +42,11 @@ def default_directory(endpoint: str) -> str:
         port = None
     target = f"{url.scheme}://{url.hostname or ''}:{port or ''}{url.path}"
     name = hashlib.sha256(target.encode("utf-8", "replace")).hexdigest()[:16]
-    return str(platformdirs.user_state_path("flowspan", appauthor=False) / name)
+    try:
+        state = str(platformdirs.user_state_path("flowspan", appauthor=False))
+    except RuntimeError:
+        state = "~/.local/state/flowspan"
+    return os.path.join(state, name)
 
 
 class Storage:
