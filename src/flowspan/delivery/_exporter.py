@@ -219,11 +219,15 @@ class Exporter:
                 return False
             self._taken_spans += taken.spans
             self._taken_bytes += len(taken.body)
-            self._set_due()
-            if self._until_due() == 0 and self._is_slow():
-                self._start_sender(only_first=False)
         try:
+            with self._condition:
+                self._set_due()
+                if self._until_due() == 0 and self._is_slow():
+                    self._start_sender(only_first=False)
             self._handle(taken, timeout)
+        except BaseException:
+            self._store.put_back(taken)
+            raise
         finally:
             with self._condition:
                 self._taken_spans -= taken.spans
@@ -265,14 +269,10 @@ class Exporter:
 
     def _handle(self, taken: Taken, timeout: float) -> None:
         start = time.monotonic()
-        try:
-            divided = taken.spans > 1 and len(taken.body) > self._max_bytes
-            answer = None if divided else self._attempt(taken.body, timeout)
-            if answer is None or answer.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
-                divided, answer = True, self._divide(taken, answer, timeout)
-        except BaseException:
-            self._store.put_back(taken)
-            raise
+        divided = taken.spans > 1 and len(taken.body) > self._max_bytes
+        answer = None if divided else self._attempt(taken.body, timeout)
+        if answer is None or answer.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+            divided, answer = True, self._divide(taken, answer, timeout)
         if answer.verdict is Verdict.ACCEPTED:
             if not divided:
                 self._accepted(taken.spans, answer)

@@ -241,7 +241,8 @@ class DurableSpanProcessor(SpanProcessor):
 
     def shutdown(self) -> None:
         """As `close`, within 1.5 seconds."""
-        self.close()
+        with _EXIT:
+            self.close()
 
     def close(self, timeout: float = EXIT_TIMEOUT) -> bool:
         """
@@ -361,7 +362,7 @@ class DurableSpanProcessor(SpanProcessor):
                 self._ended += len(spans)
                 self._write(spans)
             if drained and not self._closed:
-                with _TICK:
+                with _SEND:
                     self._opened().exporter.appended()
 
     def _write(self, spans: list[ReadableSpan]) -> None:
@@ -506,6 +507,7 @@ def _configured(
 
 
 _TICK = _guard.guard("write spans to the spool", "they are lost; please report this")
+_SEND = _guard.guard("begin to send", "spans wait until the next ones end")
 _OPEN = _guard.guard("write down an open span", "a crash would lose it")
 _FLUSH = _guard.guard("flush", "what was written waits in the spool")
 _EXIT = _guard.guard("deliver spans at exit", "what was written waits in the spool")
