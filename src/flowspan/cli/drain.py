@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, NoReturn
@@ -26,6 +26,7 @@ from flowspan import Config
 from flowspan._config_parse import BASE_URL, GRPC_TARGET, URL, Wrong
 from flowspan.delivery._drain import Drained, drain
 from flowspan.delivery._drain import Progress as Tell
+from flowspan.delivery._inspect import inspect
 from flowspan.delivery._storage import default_directory
 
 _LINES = 10  # of progress, where there is no terminal
@@ -57,6 +58,9 @@ def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) ->
     else:
         for line in _report(done, directory, config.otlp.shown_endpoint, tried=parked):
             click.echo(line)
+        if spool is None and config.spool.directory is None:
+            for line in _elsewhere(directory):
+                click.echo(line)
     raise SystemExit(0 if done.is_complete else 1)
 
 
@@ -74,8 +78,9 @@ def _sent_to(config: Config, endpoint: str) -> Config:
         if not endpoint.strip():
             raise Wrong
         given = kind.parse(endpoint.strip())
-    except Wrong:
-        _refuse(f"--endpoint={kind.show(endpoint)}: expected {kind.accepts}")
+    except Wrong as error:
+        detail = f" ({error.detail})" if error.detail else ""
+        _refuse(f"--endpoint={kind.show(endpoint)}: expected {kind.accepts}{detail}")
     return replace(config, otlp=replace(config.otlp, endpoint=given))
 
 
@@ -151,8 +156,9 @@ def _report(done: Drained, directory: str, endpoint: str, *, tried: bool) -> Ite
             "flowspan.status says abandoned"
         )
     if done.rejected:
-        words = f" ({done.rejection})" if done.rejection else ""
-        yield f"{_count(done.rejected, 'span')} the collector took and rejected: lost{words}"
+        _, _, words = done.rejection.partition(f"{endpoint}: ")
+        last = f" (lastly: {words})" if words else ""
+        yield f"{_count(done.rejected, 'span')} lost: the collector rejected them{last}"
     for reason, spans in done.dropped.items():
         if spans:
             yield f"{_count(spans, 'span')} lost: {reason}"
@@ -175,7 +181,21 @@ def _report(done: Drained, directory: str, endpoint: str, *, tried: bool) -> Ite
         )
     yield from _parked_lines(done, tried)
     if not (done.delivered or done.rejected or done.remaining or done.held or done.newer):
-        yield f"Nothing waits in {directory}"
+        missing = "" if os.path.isdir(directory) else " (there is no such directory)"
+        yield f"Nothing waits in {directory}{missing}"
+
+
+def _elsewhere(directory: str) -> Iterator[str]:
+    """Spans for other endpoints: each has a directory of its own beside this one."""
+    parent = os.path.dirname(directory)
+    with suppress(OSError):
+        for name in sorted(os.listdir(parent)):
+            other = os.path.join(parent, name)
+            spans = 0
+            with suppress(OSError):
+                spans = sum(i.spans for i in inspect(other) if i.kind != "parked")
+            if spans and other != directory:
+                yield f"{_count(spans, 'span')} for another endpoint: --spool {other}"
 
 
 def _parked_lines(done: Drained, tried: bool) -> Iterator[str]:

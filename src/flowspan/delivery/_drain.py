@@ -215,7 +215,7 @@ class _Drainage:
         still_open = sum(info.spans for info in left if info.kind == "open")
         was_open = sum(info.spans for info in self._to_do if info.kind == "open")
         there = {info.path for info in after}
-        kept = [one for one in parked(self._directory)]
+        kept = parked(self._directory)
         counts = self._exporter.counts
         return Drained(
             delivered=counts.exported + self._again,
