@@ -252,10 +252,21 @@ def until_closed(connection: socket.socket) -> None:
 class Proxy(Raw):
     """An HTTP proxy that tunnels by CONNECT and passes absolute requests on."""
 
-    def __init__(self, refusal: bytes = b"") -> None:
+    def __init__(self, refusal: bytes = b"", context: ssl.SSLContext | None = None) -> None:
         self.heads: list[bytes] = []
         self._refusal = refusal
-        super().__init__(self._pass)
+        self._context = context
+        super().__init__(self._begin)
+        if context is not None:
+            self.url = self.url.replace("http:", "https:")
+
+    def _begin(self, connection: socket.socket) -> None:
+        if self._context is None:
+            self._pass(connection)
+            return
+        with self._context.wrap_socket(connection, server_side=True) as secured:
+            self._open.append(secured)
+            self._pass(secured)
 
     def _pass(self, connection: socket.socket) -> None:
         head = read_head(connection)

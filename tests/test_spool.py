@@ -428,12 +428,11 @@ def test_more_dead_files_than_descriptors_are_adopted_in_turn(
         dead.append(b"%02d" % number, 1)
         dead.close()
 
-    bodies: list[list[bytes]] = [all_of(spool := spools())]
-    while spool.adopt():
-        bodies.append(all_of(spool))
+    spool = spools()
 
-    assert [len(part) for part in bodies] == [10, 10, 5]
-    assert {body for part in bodies for body in part} == {b"%02d" % n for n in range(25)}
+    assert spool.unsent()[0] == 10
+    assert sorted(all_of(spool)) == [b"%02d" % number for number in range(25)]
+    assert list(directory.iterdir()) == []
 
 
 def test_an_append_does_not_wait_for_a_reader(
@@ -580,6 +579,44 @@ def test_a_forked_child_starts_empty_and_leaves_the_parents_files(
     assert end(process).strip() == "parentlater"
     assert spool.adopt() == 1
     assert all_of(spool) == [b"parent", b"later"]
+
+
+@posix
+@pytest.mark.parametrize("where", ["disk", "memory"])
+def test_what_the_parent_had_taken_is_not_the_childs(directory: Path, where: str):
+    """Whatever a child does with it changes no file and no count."""
+    process = run(
+        """
+        from flowspan.delivery._storage import Storage
+        store = Storage(args[0] if args[1] == "disk" else None, on_dropped=drops)
+        store.append(b"1", 1)
+        store.append(b"2", 1)
+        first, second = store.take(1, 1), store.take(1, 1)
+        store.before_fork()
+        pid = os.fork()
+        if not pid:
+            store.after_fork()
+            store.append(b"child", 1)
+            own = store.take(9, 9)
+            store.done(first)
+            store.put_back(second)
+            assert store.unsent() == (1, 5)
+            store.done(own)
+            assert store.unsent() == (0, 0)
+            store.close()
+            os._exit(0)
+        store.after_fork_in_parent()
+        assert os.waitpid(pid, 0)[1] == 0
+        assert store.unsent() == (2, 2)
+        store.put_back(second)
+        store.put_back(first)
+        print(store.take(9, 9).body.decode())
+        store.close()
+        """,
+        directory,
+        where,
+    )
+    assert end(process) == "12\n"
 
 
 @posix
@@ -936,6 +973,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", where], check=True)
 
 
+def fill(path: Path) -> None:
+    """Until there is no room at all."""
+    with open(path, "wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+        while True:
+            file.write(b"x" * 4096)
+
+
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is tried again with each append."""
@@ -991,10 +1035,7 @@ def test_a_write_that_was_only_partly_done_leaves_a_good_file(small_disk: Path, 
 
 def test_a_full_disk_at_the_end_says_how_much_is_lost(small_disk: Path, drops: Drops):
     storage = Storage(small_disk / "spool", on_dropped=drops, say=lambda sentence: None)
-    (small_disk / "other").write_bytes(b"x" * (1 << 20 - 1))
-    with open(small_disk / "other", "ab") as file, pytest.raises(OSError, match="space"):
-        file.write(b"x" * (1 << 20))
-        file.flush()
+    fill(small_disk / "other")
     storage.append(b"y" * 100_000, 9)
     storage.close()
 
@@ -1172,6 +1213,42 @@ def test_open_spans_of_a_live_process_are_left_to_it(
     spool.closed(b"unknown".ljust(24))
     spool.close()
     assert files(directory, ".open") == []
+
+
+def test_segments_wait_until_it_is_known_which_spans_have_ended(
+    spools: Callable[..., Spool], tracer: Tracer
+):
+    """A dying process lets go of one file after the other, in no certain order."""
+    dying = spools()
+    open_in(dying, span := tracer.start_span("ended"))
+    append_to(dying, span)
+    spool = spools()
+    for segment in dying._segments:
+        segment.abandon()
+
+    assert spool.adopt() == 0
+    crash(dying)
+    assert spool.adopt() == 1
+    assert spans_in(all_of(spool)) == {"ended": ENDED}
+
+
+def test_a_disk_too_full_for_open_spans_does_not_keep_the_others(
+    small_disk: Path, drops: Drops, tracer: Tracer
+):
+    """They come when there is room again."""
+    dead = Spool(small_disk / "spool", on_dropped=drops)
+    open_in(dead, tracer.start_span("open"))
+    append_to(dead, tracer.start_span("ended"))
+    crash(dead)
+    fill(small_disk / "other")
+
+    spool = Spool(small_disk / "spool", on_dropped=drops)
+    assert spans_in(all_of(spool)) == {"ended": ENDED}
+    (small_disk / "other").unlink()
+    spool.adopt()
+    assert spans_in(all_of(spool)) == {"open": ABANDONED}
+    assert drops == []
+    spool.close()
 
 
 def test_spans_still_open_at_close_are_abandoned_by_the_next(

@@ -219,7 +219,7 @@ def taken_from(spool: Spool) -> list[bytes]:
 
 @given(damaged())
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_a_spool_delivers_what_is_intact(
     spool_file: Callable[[list[bytes]], Path], case: tuple[list[bytes], bytes]
@@ -233,6 +233,18 @@ def test_a_spool_delivers_what_is_intact(
     assert taken_from(spool) == [p[_format.RECORD_SIZE :] for p in pieces[1:] if p in data]
     spool.close()
     assert os.listdir(path.parent) == []
+
+
+def test_an_acknowledgement_is_not_written_over_a_record(
+    spool_file: Callable[[list[bytes]], Path],
+):
+    """Where the header has lost bytes, a record lies in its place."""
+    header, *records = file_of([b"one", b"two"])
+    for rest in (header[:76], b""):
+        path = spool_file([rest, records[1], records[0]])
+        spool = Spool(path.parent, on_dropped=lambda spans, reason: None)
+        assert taken_from(spool) == [b"one", b"two"]
+        spool.close()
 
 
 def test_damage_that_comes_later_is_found_as_well(tmp_path: Path):

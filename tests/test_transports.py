@@ -21,6 +21,8 @@ import zstandard
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from hypothesis import example, given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from collectors import (
@@ -282,6 +284,21 @@ def test_a_redirect_is_not_followed(collector: HttpCollector, transport: Any):
         assert answer.verdict is C
         assert f"redirects to {other.url}; name the final address" in answer.message
         assert other.bodies == []
+
+
+@given(st.binary(max_size=200), st.booleans(), st.text(max_size=60))
+@example(b'{"partialSuccess": {"rejectedSpans": []}}', True, "Wed, 99 Jan 2030 99:99:99 GMT")
+@example(b'{"partialSuccess": {"rejectedSpans": Infinity}}', True, "9" * 400)
+@example(b"[" * 50_000, True, "Sat, 01 Jan 99999 00:00:00 GMT")
+def test_no_answer_is_too_strange(body: bytes, is_json: bool, text: str):
+    """Whatever the bytes are, they are read or they are not, and nothing is raised."""
+    found = _answers.partial_success(body, is_json)
+    assert found is None or (found[0] >= 0 and isinstance(found[1], str))
+    message, delay = _answers.status(body)
+    assert isinstance(message, str)
+    for seconds in (delay, _answers.retry_after(text)):
+        assert seconds is None or 0 <= seconds <= 3600
+    assert len(_answers.one_line(_answers.words(body, text) + text, ["a"])) <= 200
 
 
 # ---- connections
@@ -623,6 +640,20 @@ def test_a_tunnel_for_https(certificates: Path, transport: Any, monkeypatch: pyt
         assert head.startswith(f"CONNECT 127.0.0.1:{collector.port} HTTP/1.1\r\n".encode())
 
 
+def test_a_proxy_that_speaks_tls(
+    certificates: Path, transport: Any, collector: HttpCollector, monkeypatch: pytest.MonkeyPatch
+):
+    """To an http:// endpoint; TLS inside TLS is more than there is, and it is said."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    with closing(Proxy(context=server_context(certificates))) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        assert transport(collector.url).send(request_of(), TIME).verdict is A
+        assert len(proxy.heads) == 1
+        answer = transport("https://127.0.0.1:9").send(b"", TIME)
+        assert answer.verdict is C
+        assert "a proxy by https:// cannot carry TLS" in answer.message
+
+
 @pytest.mark.parametrize(
     ("no_proxy", "is_used"),
     [
@@ -632,7 +663,7 @@ def test_a_tunnel_for_https(certificates: Path, transport: Any, monkeypatch: pyt
         ("example.com, 127.0.0.1:{port}", False),
         ("127.0.0.1:1", True),
         ("127.0.0.0/8", False),
-        ("10.0.0.0/8,.1", False),
+        ("10.0.0.0/8,.1", True),
         ("27.0.0.1", True),
     ],
 )

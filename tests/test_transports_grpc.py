@@ -542,9 +542,13 @@ def test_another_protocol_on_that_port(
 class _Peer:
     """An HTTP/2 server that answers each request by `act(h2, stream_id)`."""
 
-    def __init__(self, *acts: Callable[[H2Connection, int], None]) -> None:
+    def __init__(
+        self,
+        *acts: Callable[[H2Connection, int], bool],
+        heard: Callable[[bytes], None] = lambda data: None,
+    ) -> None:
         self._acts = list(acts)
-        self.requests = 0
+        self._heard = heard
 
     def __call__(self, connection: socket.socket) -> None:
         h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
@@ -553,9 +557,9 @@ class _Peer:
         while data := connection.recv(65536):
             for event in h2.receive_data(data):
                 if isinstance(event, DataReceived):
+                    self._heard(event.data)
                     h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, StreamEnded):
-                    self.requests += 1
                     act = self._acts.pop(0) if self._acts else answer_ok
                     if act(h2, event.stream_id):
                         connection.sendall(h2.data_to_send())
@@ -646,6 +650,24 @@ def test_pings_between_requests(raw: Any, sender: Any):
 
     assert [one.send(request_of(300_000), TIME).verdict for _ in range(3)] == [A, A, A]
     assert server.connections == 1
+
+
+@pytest.mark.parametrize("window", [1, 3, 7, 1000])
+def test_a_narrow_window(raw: Any, sender: Any, window: int):
+    """The server opens it byte by byte, and the message arrives in order."""
+    got: list[bytes] = []
+
+    def keep(h2: H2Connection, stream: int) -> bool:
+        h2.update_settings({4: window})
+        return answer_ok(h2, stream)
+
+    peer = _Peer(keep, heard=got.append)
+    one = sender(raw(peer).url)
+    bodies = [b"", request_of(500), request_of(5)]
+
+    assert [one.send(body, TIME).verdict for body in bodies] == [A] * 3
+    sent = b"".join(b"\0" + struct.pack(">I", len(body)) + body for body in bodies)
+    assert b"".join(got) == sent
 
 
 def test_http2_without_alpn(raw: Any, sender: Any, certificates: Path):

@@ -81,6 +81,23 @@ def test_a_fork_leaves_the_parents_connections_alone(
         assert collector.connections_so_far() == 3
 
 
+@pytest.mark.parametrize("end", ["os._exit", "sys.exit"])
+def test_a_fork_with_the_session_of_a_provider(package: Path, end: str):
+    """As far as the session's connections can be found, they are left alone too."""
+    with closing(HttpCollector()) as collector:
+        code = MADE.format(settings={"endpoint": collector.url})
+        code += FORKED.format(end=end)
+
+        answers, exit_code = in_process(
+            code,
+            PYTHONPATH=str(package),
+            NO_PROXY="*",
+            **{VARIABLE.format("HTTP"): "session"},
+        )
+
+        assert (answers, exit_code) == (["accepted"] * 4, 0)
+
+
 # ---- credential providers
 
 

@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 MAX_MESSAGE = 200
@@ -58,7 +59,7 @@ def partial_success(body: bytes, is_json: bool = False) -> tuple[int, str] | Non
     """Rejected spans and why, of an ExportTraceServiceResponse; None if *body* is none."""
     try:
         return _of_json(body) if is_json else _of_protobuf(body)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -133,7 +134,10 @@ def retry_after(text: str | None) -> float | None:
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text):
         return bounded(float(text))
     try:
-        return bounded(parsedate_to_datetime(text).timestamp() - time.time())
+        date = parsedate_to_datetime(text)
+        # One without a zone means GMT, as all dates of HTTP do.
+        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+        return bounded(date.timestamp() - time.time())
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 

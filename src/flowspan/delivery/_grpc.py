@@ -96,14 +96,14 @@ class GrpcTransport:
         if self._compress is not None:
             body = self._compress(body)
         flag = b"\0" if self._compress is None else b"\1"
-        message = flag + len(body).to_bytes(4, "big") + body
+        prefix = flag + len(body).to_bytes(4, "big")
         while True:
             stream, is_new = connections.take(deadline)
             keep = False
             try:
                 if stream.attached is None:
                     stream.attached = Http2(stream)
-                reply = stream.attached.request(self._now(stream), message)
+                reply = stream.attached.request(self._now(stream), prefix, body)
                 keep = not stream.attached.is_leaving
                 return judge(reply)
             except Exception as error:

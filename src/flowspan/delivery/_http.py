@@ -110,7 +110,10 @@ class HttpTransport:
 def _exchange(stream: Stream, head: bytes, body: bytes) -> tuple[Answer, bool]:
     """The answer, and whether the connection can serve another request."""
     try:
-        is_sent = stream.send_unless_answered(head + body)
+        if len(body) < MAX_BODY:
+            is_sent = stream.send_unless_answered(head + body)
+        else:  # without a copy of it
+            is_sent = stream.send_unless_answered(head) and stream.send_unless_answered(body)
     except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
         is_sent = False  # it may have said why before it hung up
     response = HTTPResponse(stream, method="POST")  # type: ignore[arg-type]

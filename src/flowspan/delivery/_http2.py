@@ -71,16 +71,16 @@ class Http2:
         self.is_leaving = False
         """The server takes no further request on this connection."""
 
-    def request(self, headers: Headers, body: bytes) -> Reply:
+    def request(self, headers: Headers, prefix: bytes, body: bytes) -> Reply:
         """
-        Send, and wait for the end of the answer until the stream's deadline.
+        Send *prefix* and *body*, and wait for the end of the answer until the stream's deadline.
 
         Raises OSError, H2Error, and `NotTaken` where another connection may be tried at once.
         """
         self._reply, self._reset = Reply(), None
         self._id = self._h2.get_next_available_stream_id()
         self._h2.send_headers(self._id, headers)
-        self._send(memoryview(body))
+        self._send(prefix, memoryview(body))
         while not self._is_over():
             self._hear(self._stream.recv())
         if not self._reply.ended:
@@ -102,28 +102,30 @@ class Http2:
     def _is_over(self) -> bool:
         return self._reply.ended or self._reset is not None
 
-    def _send(self, rest: memoryview) -> None:
+    def _send(self, prefix: bytes, rest: memoryview) -> None:
         h2 = self._h2
         while True:
             burst = 0
-            while rest and burst < _BURST:
+            while (prefix or rest) and burst < _BURST:
                 window = h2.local_flow_control_window(self._id)
-                size = min(window, h2.max_outbound_frame_size, len(rest))
+                size = min(window, h2.max_outbound_frame_size, len(prefix) + len(rest))
                 if size <= 0:
                     break
-                h2.send_data(self._id, bytes(rest[:size]), end_stream=size == len(rest))
-                rest = rest[size:]
+                first, prefix = prefix[:size], prefix[size:]
+                data = first + rest[: size - len(first)]
+                rest = rest[size - len(first) :]
+                h2.send_data(self._id, data, end_stream=not (prefix or rest))
                 burst += size
             self._flush()
-            if not rest:
+            if not (prefix or rest):
                 return
-            data = self._stream.recv_now() if burst else self._stream.recv()
-            while data is not None:
-                self._hear(data)
+            heard = self._stream.recv_now() if burst else self._stream.recv()
+            while heard is not None:
+                self._hear(heard)
                 if self._is_over():  # refused before all was sent
                     self._stop_sending()
                     return
-                data = self._stream.recv_now()
+                heard = self._stream.recv_now()
 
     def _stop_sending(self) -> None:
         if self._reset is None:

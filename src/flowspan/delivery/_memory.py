@@ -23,6 +23,7 @@ class Memory:
     def __init__(self, *, max_bytes: int = 16 << 20, on_dropped: OnDropped) -> None:
         self._max_bytes = max_bytes
         self._on_dropped = on_dropped
+        self._next = 0  # goes on in a forked child: what the parent had taken is not its own
         self._start()
 
     def _start(self) -> None:
@@ -30,7 +31,7 @@ class Memory:
         self._lock = threading.RLock()
         self._waiting: deque[_Record] = deque()
         self._flying: dict[int, _Record] = {}
-        self._next = self._spans = self._bytes = 0
+        self._spans = self._bytes = 0
 
     def append(self, body: bytes, spans: int) -> None:
         dropped = 0

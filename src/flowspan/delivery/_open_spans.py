@@ -107,6 +107,9 @@ class OpenSpans:
         if self._fd < 0:
             return
         if self._open:
+            with suppress(OSError):  # the directory is gone for good
+                if _platform.is_unlinked(self._fd):
+                    self._rewrite()
             os.close(self._fd)
         else:
             _platform.remove(os.path.join(self._directory, str(self._name)), self._fd)

@@ -71,6 +71,7 @@ def basic(user: str, password: str) -> str:
 
 def _is_left_out(host: str, port: int, text: str) -> bool:
     host = host.strip("[]").rstrip(".").lower()
+    is_name = not _is_address(host)
     for entry in text.lower().replace(",", " ").split():
         if entry == "*":
             return True
@@ -80,9 +81,17 @@ def _is_left_out(host: str, port: int, text: str) -> bool:
                 return True
             continue
         name = name.lstrip("*").lstrip(".")
-        if name and (host == name or host.endswith(f".{name}")):
+        if name and (host == name or (is_name and host.endswith(f".{name}"))):
             return True
     return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_in(host: str, network: str) -> bool:

@@ -70,21 +70,6 @@ def create(directory: str, name: Name, content: bytes) -> int:
     return fd
 
 
-def open_dead(path: str) -> int | None:
-    """Lock a file whose process is gone; None if it lives, is not ours, or is no file."""
-    try:
-        fd = os.open(path, os.O_RDWR | _platform.O_FLAGS)
-    except OSError:
-        return None
-    try:
-        if _platform.is_own_file(fd) and _platform.lock(fd) and _platform.is_at(fd, path):
-            return fd
-    except OSError:
-        pass
-    os.close(fd)
-    return None
-
-
 def read_whole(fd: int) -> bytes:
     parts, at = [], 0
     while part := _platform.read_at(fd, 1 << 24, at):
@@ -115,6 +100,7 @@ class Segment:
         self.sealed = True
         self.gone = False
         self.since = 0  # uptime when it became ours
+        self._has_header = True
         self._reading = 0
         self._stale: list[int] = []
 
@@ -164,6 +150,9 @@ class Segment:
     def use(self, found: Scan) -> None:
         """What still waits is what the scan found and nobody has delivered."""
         self.acknowledged = max(self.acknowledged, found.acknowledged)
+        first = min((record.offset for record in found.records), default=_format.HEADER_SIZE)
+        # In a damaged header a record may lie where the acknowledgement would be written.
+        self._has_header = found.header is not None and first >= _format.HEADER_SIZE
         records = [
             record
             for record in found.records
@@ -232,6 +221,8 @@ class Segment:
         lowest = self.lowest()
         if lowest > self.acknowledged:
             self.acknowledged = lowest
+            if not self._has_header:
+                return
             mark = _format.encode_acknowledged(lowest, self.salt)
             with suppress(OSError):  # else a crash resends more
                 _platform.write_all(self.fd, mark, _format.ACKNOWLEDGED_AT)
@@ -295,6 +286,9 @@ class Segment:
         for fd in (*self._stale, *(() if self.gone else (self.fd,))):
             with suppress(OSError):
                 os.close(fd)
+        self.gone = True
+        self.flying.clear()
+        self._stale.clear()
 
     def _let_go(self, fd: int) -> None:
         if self._reading:

@@ -227,7 +227,9 @@ class Connections:
         try:
             if self._proxy is not None and self._proxy.tls:
                 if self._tunnel and self._make_context is not None:
-                    raise WrongProxy("TLS through a proxy that is itself reached by https://")
+                    raise WrongProxy(
+                        "a proxy by https:// cannot carry TLS, expected http://host:port"
+                    )
                 sock = self._secured(sock, _tls.trusting(), self._proxy.host, deadline)
             stream = Stream(sock, deadline)
             if self._proxy is not None and self._tunnel:
@@ -238,9 +240,7 @@ class Connections:
                 stream.sock = sock = self._secured(sock, self._context, self._host, deadline)
             return stream
         except BaseException:
-            with self._lock:
-                self._open.discard(sock)
-            sock.close()
+            self._forget(sock)
             raise
 
     def _reach(self, deadline: float) -> socket.socket:

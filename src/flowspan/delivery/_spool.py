@@ -14,15 +14,17 @@ import threading
 import time
 from bisect import insort
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from flowspan._version import __version__
 from flowspan.delivery import _format, _open_spans, _parked, _platform, _segment
-from flowspan.delivery._format import Record, Scan
+from flowspan.delivery._bound import Drop, make_room
+from flowspan.delivery._directory import Directory, File
+from flowspan.delivery._format import Record
 from flowspan.delivery._open_spans import OPEN_SUFFIX, OpenSpans
 from flowspan.delivery._parked import PARKED_SUFFIX
-from flowspan.delivery._segment import NEW, SUFFIX, Name, Segment
+from flowspan.delivery._segment import SUFFIX, Name, Segment, read_whole
 from flowspan.delivery._stored import OnDropped, Taken
 
 MAX_SEGMENTS = 128  # each has a descriptor open; more are adopted when some are delivered
@@ -31,7 +33,6 @@ REWIND_ABOVE = 512 << 10  # a file that is delivered whole is written from its s
 LOOK_EVERY = 50_000_000  # nanoseconds until an append looks again whether its file is still there
 OPEN_SPANS_BYTES = 16 << 20
 GRACE = 3600 * 10**9  # what is adopted is tried this long, whatever a clock says of its age
-LEFT_BEHIND = 600  # seconds until a file that never got its name is deleted
 ABANDONED_BYTES = 1 << 20
 
 FULL, OLD, DAMAGED, DISK = "spool full", "too old", "damaged", "disk failed"
@@ -90,9 +91,10 @@ class Spool:
         self._appended = self._looked = 0
         self._unchecked = self._step  # bytes appended since the bound was looked at
         self._busy = self._adopting = self._bounding = self._closed = False
+        self._has_more = False  # dead processes' segments than could be adopted
         self._late: list[tuple[bytes, int]] = []
-        self._newer: set[str] = set()
-        self._fds: set[int] = set()  # open, and not yet or not at all a segment's
+        self._files = Directory(self.directory, self._lock, self._clock, self._on_newer)
+        self._postponed: set[str] = set()  # processes whose open spans could not be recovered
         self._open_spans: OpenSpans | None = None
 
     # -- writing
@@ -210,6 +212,8 @@ class Spool:
                 self._load(unread)
                 continue
             if not picked:
+                if self._has_more and self.adopt():
+                    continue
                 return None
             if taken := self._read(picked):
                 return taken
@@ -385,7 +389,7 @@ class Spool:
         Take over the segments of processes that are gone. Returns how many.
 
         Their spans that were open become records, as abandoned. Not more at once than
-        descriptors are good for: call again when some are delivered.
+        descriptors are good for; `take` adopts the others when it finds nothing else.
         """
         with self._flag("_adopting") as free:
             if not free or self._closed:
@@ -397,38 +401,41 @@ class Spool:
 
     def _adopt(self) -> int:
         count = 0
-        unresolved: set[str] = set()
-        files = self._files()
-        for name, path, _ in files:
-            is_theirs = name.suffix == OPEN_SUFFIX and name.owner != self._owner
-            if is_theirs and not self._recover(name, path):
-                unresolved.add(name.owner)
-        for name, path, _ in files:
-            if name.suffix != SUFFIX or name.owner in unresolved or path in self._newer:
+        self._has_more = False
+        theirs = [file for file in self._files.files() if file.name.owner != self._owner]
+        for file in theirs:
+            if file.name.suffix == OPEN_SUFFIX:
+                self._recover(file)
+        for file in theirs:
+            if file.name.suffix != SUFFIX or self._files.is_newer(file.path):
                 continue
-            if name.owner == self._owner or len(self._segments) >= MAX_SEGMENTS:
-                continue
-            count += self._adopt_segment(name, path)
+            if len(self._segments) >= MAX_SEGMENTS:
+                self._has_more = True
+                break
+            count += self._adopt_segment(file)
         return count
 
-    def _adopt_segment(self, name: Name, path: str) -> bool:
-        fd = self._open_dead(path)
+    def _adopt_segment(self, file: File) -> bool:
+        fd = self._files.open_dead(file.path)
         if fd is None:
             return False
+        owner = file.name.owner
         try:
-            found = _format.scan(_segment.read_whole(fd), name.salt)
+            # Which of its open spans have ended is seen in its segments: first the one, see there.
+            is_early = owner not in self._postponed and self._files.has_open_spans(owner)
+            found = None if is_early else _format.scan(read_whole(fd), file.name.salt)
         except OSError:
-            self._close_fd(fd)
+            found = None
+        if found is None or found.is_newer:
+            self._files.close(fd)
+            if found is not None:
+                self._files.leave_alone(file.path)
             return False
-        if found.is_newer:
-            self._close_fd(fd)
-            self._leave_alone(path, found)
-            return False
-        segment = Segment(path, fd, found.header, name.salt)
+        segment = Segment(file.path, fd, found.header, file.name.salt)
         segment.since = self._clock.uptime()
         segment.use(found)
         with self._lock:
-            self._fds.discard(fd)
+            self._files.hand_on(fd)
             if self._closed:
                 segment.close()
                 return False
@@ -440,72 +447,23 @@ class Spool:
             self._damaged(found.damaged, found.damaged_spans)
         return True
 
-    def _recover(self, name: Name, path: str) -> bool:
-        """Make spans of those that a dead process left open; False if another may be at it."""
-        if path in self._newer:
-            return False
-        fd = self._open_dead(path)
-        if fd is None:
-            return not os.path.exists(path)
+    def _recover(self, file: File) -> None:
+        """Make spans of those that a dead process left open."""
+        if self._files.is_newer(file.path) or (fd := self._files.open_dead(file.path)) is None:
+            return
         try:
-            bodies = _open_spans.recover(self.directory, name, fd, lambda: time.sleep(0))
+            bodies = _open_spans.recover(self.directory, file.name, fd, lambda: time.sleep(0))
             if bodies is None:
-                self._leave_alone(path, None)
-                self._close_fd(fd)
-                return False
-            for joined, spans in _joined(bodies):
-                self.append(joined, spans)
+                self._files.leave_alone(file.path)
+            else:
+                for joined, spans in _joined(bodies):
+                    self.append(joined, spans)
+                self._files.remove(file.path, fd)
+                return
         except OSError:
-            self._close_fd(fd)
-            return False
-        with self._lock:
-            self._fds.discard(fd)
-        _platform.remove(path, fd)
-        return True
-
-    def _leave_alone(self, path: str, found: Scan | None) -> None:
-        self._newer.add(path)
-        self._on_newer(path)
-
-    def _open_dead(self, path: str) -> int | None:
-        with self._lock:
-            fd = _segment.open_dead(path)
-            if fd is not None:
-                self._fds.add(fd)
-        return fd
-
-    def _close_fd(self, fd: int) -> None:
-        with self._lock:
-            if fd in self._fds:
-                self._fds.discard(fd)
-                os.close(fd)
-
-    def _files(self) -> list[tuple[Name, str, int]]:
-        """Every file of a spool, the oldest first."""
-        found = []
-        with os.scandir(self.directory) as entries:
-            for entry in entries:
-                if entry.name.endswith(NEW):
-                    self._sweep(entry)
-                elif name := Name.of(entry.name):
-                    try:
-                        size = entry.stat(follow_symlinks=False).st_size
-                    except OSError:
-                        continue  # gone in the meantime
-                    found.append((name, entry.path, size))
-        return sorted(found)
-
-    def _sweep(self, entry: os.DirEntry[str]) -> None:
-        """A file that never got its name: its process died in the middle."""
-        if Name.of(entry.name.removesuffix(NEW)) is None:
-            return
-        try:
-            age = self._clock.wall() / 1e9 - entry.stat(follow_symlinks=False).st_mtime
-        except OSError:
-            return
-        if age > LEFT_BEHIND and (fd := self._open_dead(entry.path)) is not None:
-            _platform.unlink(entry.path)
-            self._close_fd(fd)
+            # No room, perhaps: it comes when the segments are delivered, and must not stop that.
+            self._postponed.add(file.name.owner)
+        self._files.close(fd)
 
     # -- the bound
 
@@ -515,87 +473,36 @@ class Spool:
             if not free:
                 return
             self._unchecked = 0
-            dropped: list[tuple[int, str]] = []
+            with self._lock:
+                own: dict[str, Drop] = {segment.path: self._drop for segment in self._segments}
             try:
-                self._free(dropped)
+                left, spans = make_room(self._files, self._max_bytes - self._step, own)
             except OSError:
-                pass  # the directory is gone, perhaps; what was appended is kept all the same
-            finally:
-                for spans, reason in dropped:
-                    self._on_dropped(spans, reason)
+                return  # the directory is gone, perhaps; what was appended is kept all the same
+            if left > self._max_bytes:
+                spans += self._drop_current()
+        if spans:
+            self._on_dropped(spans, FULL)
 
-    def _free(self, dropped: list[tuple[int, str]]) -> None:
-        files = self._files()
-        total = sum(size for _, _, size in files)
-        limit = self._max_bytes - self._step
-        if total <= limit:
-            return
-        newest = {name.owner: path for name, path, _ in files if name.suffix == SUFFIX}
-        for name, path, size in files:
-            if total <= limit:
-                return
-            if name.suffix != SUFFIX or path in self._newer:
-                continue
-            spans = self._drop_file(name, path, is_newest=path == newest[name.owner])
-            if spans is not None:
-                total -= size
-                if spans:
-                    dropped.append((spans, FULL))
-        with self._lock:
-            current = self._current
-            if total > self._max_bytes and current is not None and not current.flying:
-                self._current, current.sealed = None, True
-                dropped.append((current.spans, FULL))
-                self._remove(current)
-
-    def _drop_file(self, name: Name, path: str, *, is_newest: bool) -> int | None:
-        """Delete one segment, whoever's it is. Returns its waiting spans; None if it stays."""
+    def _drop(self, path: str) -> int | None:
+        """Drop a segment of ours that is not written to. Returns its waiting spans."""
         with self._lock:
             for segment in self._segments:
-                if segment.path == path:
-                    if segment is self._current:
-                        return None
+                if segment.path == path and segment is not self._current:
                     spans = segment.spans - sum(r.spans for r in segment.flying.values())
                     self._remove(segment)
                     return spans
-        fd = self._open_dead(path)
-        if fd is not None:
-            spans, is_newer = _waiting_spans(fd, name)
-            if is_newer:
-                self._close_fd(fd)
-                self._leave_alone(path, None)
-                return None
-            with self._lock:
-                self._fds.discard(fd)
-            _platform.remove(path, fd)
-            return spans
-        return None if is_newest else self._empty(name, path)
+        return None
 
-    def _empty(self, name: Name, path: str) -> int | None:
-        """
-        Take the space of a live process's oldest segment, which it no longer writes to.
-
-        It keeps the file open: emptying it frees the space and tells it, deleting would do neither.
-        """
+    def _drop_current(self) -> int:
+        """All else is of live processes that write to it."""
         with self._lock:
-            try:
-                fd = os.open(path, os.O_RDWR | _platform.O_FLAGS)
-            except OSError:
-                return None
-            self._fds.add(fd)
-        try:
-            if not _platform.is_own_file(fd):
-                return None
-            spans, is_newer = _waiting_spans(fd, name)
-            if is_newer:
-                return None
-            os.ftruncate(fd, 0)
-            _platform.unlink(path)
-            return spans
-        except OSError:
-            return None
-        finally:
-            self._close_fd(fd)
+            current = self._current
+            if current is None or current.flying:
+                return 0
+            self._current, current.sealed = None, True
+            self._remove(current)
+            return current.spans
 
     # -- the rest
 
@@ -655,22 +562,20 @@ class Spool:
     def sizes(self) -> Sizes:
         """What the directory holds now, of all processes."""
         try:
-            files = self._files()
+            files = self._files.files()
         except OSError:
             return Sizes(0, 0, 0)
-        kinds = [name.suffix for name, _, _ in files]
-        total = sum(size for _, _, size in files)
+        kinds = [file.name.suffix for file in files]
+        total = sum(file.size for file in files)
         return Sizes(total, kinds.count(SUFFIX), kinds.count(PARKED_SUFFIX))
 
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
-            try:
+            with suppress(OSError):  # nowhere to copy it to
                 if any(segment.is_unlinked() and segment.spans for segment in self._segments):
                     self._rescue()
-            except OSError:
-                pass  # nowhere to copy it to
             self._closed = True
             self._current = None
             for segment in self._segments.copy():
@@ -694,8 +599,7 @@ class Spool:
         """In the child: close what was inherited, unlocking nothing, and start empty."""
         for segment in self._segments:
             segment.abandon()
-        for fd in self._fds:
-            os.close(fd)
+        self._files.abandon()
         if self._open_spans is not None:
             self._open_spans.abandon()
         closed = self._closed
@@ -717,13 +621,6 @@ class Spool:
 
 def _age(segment: Segment) -> str:
     return os.path.basename(segment.path)
-
-
-def _waiting_spans(fd: int, name: Name) -> tuple[int, bool]:
-    """How many spans a segment still has to deliver, and whether its format is a newer one."""
-    found = _format.scan(_segment.read_whole(fd), name.salt)
-    waiting = [record for record in found.records if record.number >= found.acknowledged]
-    return sum(record.spans for record in waiting), found.is_newer
 
 
 def _joined(bodies: list[bytes]) -> Iterator[tuple[bytes, int]]:
