@@ -362,6 +362,75 @@ def test_an_interruption_leaves_the_rest(
     assert len(receiver.names) == 30
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of three megabytes."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(where)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs to mount a file system")
+    yield where
+    subprocess.run(["umount", "--lazy", where], check=True)
+
+
+def test_a_full_disk_is_emptied(receiver: Collector, small_disk: Path) -> None:
+    """Delivering needs no room, and open spans come as soon as there is some."""
+    directory = small_disk / "spool"
+    Leaver(directory, 1000, 3, "span").kill()
+    with open(small_disk / "filler", "wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+        while True:
+            file.write(b"x" * 4096)
+
+    done = drain(receiver, directory)
+
+    print(done.stdout, done.returncode)
+    assert done.returncode == 0 or "is the disk full?" in done.stdout, done.stdout
+    assert drain(receiver, directory).returncode == 0
+    assert len(set(receiver.ids)) == 1003
+    assert list(directory.iterdir()) == []
+
+
+def test_sigterm_leaves_the_rest(
+    receiver: Collector, directory: Path, killed: Callable[..., None]
+) -> None:
+    """Ended from outside in the middle: what was not acknowledged is still there."""
+    killed(30, still_open=2)
+    receiver.behave(HANG)
+    process = subprocess.Popen([COMMAND, "drain", "--spool", directory, "--endpoint", receiver.url])
+    receiver.wait_for_requests(1)
+    process.terminate()
+    process.wait(30)
+    receiver.behave(Reply(kept=True))
+
+    done = drain(receiver, directory)
+
+    assert done.returncode == 0
+    assert len(receiver.names) == 32
+
+
+def test_two_at_once_deliver_each_span_once(
+    receiver: Collector, directory: Path, killed: Callable[..., None]
+) -> None:
+    """They share the files between them."""
+    for number in range(6):
+        killed(40, name=f"p{number}")
+    receiver.behave(Reply(kept=True, after=0.1))
+    both = [
+        subprocess.Popen(
+            [COMMAND, "drain", "--spool", directory, "--endpoint", receiver.url],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for one in both:
+        one.communicate(timeout=60)
+
+    assert [one.returncode for one in both] == [0, 0]
+    assert len(receiver.ids) == len(set(receiver.ids)) == 240
+
+
 # ---- parked spans
 
 

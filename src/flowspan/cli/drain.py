@@ -29,6 +29,7 @@ from flowspan.delivery._drain import Progress as Tell
 from flowspan.delivery._inspect import inspect
 from flowspan.delivery._storage import default_directory
 
+_PROTOCOLS = {"otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 _LINES = 10  # of progress, where there is no terminal
 
 
@@ -39,6 +40,9 @@ def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) ->
     config = Config.from_env()
     for problem in config.problems:
         click.echo(problem, err=True)
+    for name, protocol in _PROTOCOLS.items():
+        if name in config.exporters:
+            config = replace(config, otlp=replace(config.otlp, protocol=protocol))
     if endpoint is not None:
         config = _sent_to(config, endpoint)
     directory, asked = _directory(config, spool)
@@ -137,7 +141,8 @@ class _Lines:
         tenth = done * _LINES // total if total else 0
         if tenth > self._said:
             self._said = tenth
-            click.echo(f"{done} of {total} spans", err=True)
+            with suppress(OSError):  # nobody listens any more
+                click.echo(f"{done} of {total} spans", err=True)
 
 
 # ---- what became of it

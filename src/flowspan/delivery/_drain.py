@@ -169,7 +169,8 @@ class _Drainage:
         assert self._storage is not None
         waiting, _ = self._storage.unsent()
         counts = self._exporter.counts
-        done = counts.exported + counts.rejected + counts.parked + self._dropped.total()
+        dropped = sum(list(self._dropped.values()))  # senders write to it
+        done = counts.exported + counts.rejected + counts.parked + dropped
         self._progress(done, max(self._total, done + waiting))
         return not waiting or (self._exporter.failing and self._is_hopeless())
 
