@@ -162,8 +162,11 @@ class _Drainage:
             self._exporter.appended()
             while not self._exporter.wait(self._is_over, 1.0):
                 pass
-            if self._storage.unsent()[0] or not self._storage.adopt():
-                return  # else there were more files than are opened at once
+            if self._storage.unsent()[0]:
+                return
+            # more files than are opened at once, or open spans that had no room on the disk
+            if not self._storage.adopt() and not self._storage.unsent()[0]:
+                return
 
     def _is_over(self) -> bool:
         assert self._storage is not None
