@@ -336,7 +336,7 @@ def peers() -> list[str]:
 
 
 def row(name: str, figures: dict[str, str]) -> None:
-    print(f"| {name} | " + " | ".join(figures.get(peer, "–") for peer in PEERS) + " |", flush=True)
+    print(f"| {name} | " + " | ".join(figures.get(peer, "") for peer in PEERS) + " |", flush=True)
 
 
 def measure_outage(seconds: float) -> None:
