@@ -1,12 +1,29 @@
 """What the documents say is what the code does."""
 
+import ast
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+import flowspan.delivery
+from faults import Collector
 from flowspan import semconv
 from flowspan.config import VARIABLES
 
 ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+DELIVERY = (ROOT / "docs" / "delivery.md").read_text()
+NOT_YET_HERE = (
+    "test_delivery_ends.py",
+    "test_delivery_forks.py",
+    "test_delivery_disk.py",
+    "test_delivery_servers.py",
+)
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 VALUES = ("STATUS_", "MIME_", "LINK_EDGE", "LINK_RESUME", "LINK_ORIGIN", "SCOPE_", "SCHEMA_")
 VALUES += ("METRIC_", "OTEL_COMPONENT_")
@@ -51,3 +68,152 @@ def test_python_in_the_readme_runs(spans):
     exec(compile(code, "README.md", "exec"), {})
 
     assert spans.tree() == {"Support bot": {"Prompt": {}}}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_a_test_that_a_page_names_exists(page: Path):
+    """What is promised is tested: `file.py::name`."""
+    for file, name in re.findall(r"`(test_\w+\.py)::(\w+)`", page.read_text()):
+        path = ROOT / "tests" / file
+        if file in NOT_YET_HERE and not path.exists():
+            continue
+        tests = path.read_text()
+        assert re.search(rf"^(async )?def {name}\(", tests, re.MULTILINE), f"{file}::{name}"
+
+
+# ---- docs/delivery.md
+
+
+def test_every_promise_names_its_test():
+    """No row of the table without one."""
+    rows = DELIVERY.split("| what happens |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+
+    assert len(rows) > 20
+    for row in rows:
+        assert re.search(r"\| `test_\w+\.py::test_\w+`(, `test_\w+\.py::test_\w+`)* \|$", row), row
+
+
+def test_what_delivery_logs_is_what_the_page_says():
+    """Word for word; an ellipsis stands for what differs."""
+    words = [
+        node.value
+        for path in Path(flowspan.delivery.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    said = "\n".join(words)
+    lines = re.findall(r"^\| `(.+?)` \|", DELIVERY.split("## What it logs", 1)[1], re.MULTILINE)
+
+    assert len(lines) > 15
+    for line in lines:
+        for part in re.split(r"…|: ", line.replace("could not ", "")):
+            assert part.strip(" ;()") in said, line
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+def blocks(heading: str) -> list[str]:
+    section = DELIVERY.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def run(code: str, collector: Collector, directory: Path, *command: str, **variables: str) -> str:
+    """What *code* prints, in a process of its own."""
+    file = directory / "app.py"
+    file.write_text(code)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FLOWSPAN_"))}
+    done = subprocess.run(
+        [*command, sys.executable, str(file)],
+        env=kept | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url} | variables,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+A_SPAN = """
+with trace.get_tracer("app").start_as_current_span("work"):
+    pass
+"""
+
+
+def test_no_python_on_the_page_is_left_out():
+    """Each block is run by a test below."""
+    ours = "Alone, in a pipeline of your own", "With `opentelemetry-instrument`"
+    assert sum(len(blocks(heading)) for heading in ours) == DELIVERY.count("```python") == 3
+
+
+def test_alone_in_a_pipeline(collector: Collector, tmp_path: Path):
+    """The first block, and a span: it arrives, with the resource."""
+    first, _ = blocks("Alone, in a pipeline of your own")
+
+    run(first + A_SPAN, collector, tmp_path)
+
+    assert collector.names == ["work"]
+    assert b"shop" in collector.bodies[0]
+
+
+def test_arguments_of_the_processor(collector: Collector, tmp_path: Path):
+    """The second block, with this collector's port: a strict span is in the directory at once."""
+    _, second = blocks("Alone, in a pipeline of your own")
+    endpoint = f"{collector.url}/v1/traces"
+    code = second.replace("http://localhost:4318/v1/traces", endpoint)
+    span = """
+from opentelemetry.sdk.trace import TracerProvider
+provider = TracerProvider(shutdown_on_exit=False)
+provider.add_span_processor(processor)
+provider.get_tracer("app").start_span("work").end()
+print(processor.stats().waiting)
+"""
+
+    printed = run(code + span, collector, tmp_path)
+
+    assert endpoint in code
+    assert printed == "0 spans wait in nothing yet\n1\n"
+    assert collector.names == ["work"]
+    assert collector.headers[0]["content-encoding"] == "gzip"
+    assert (tmp_path / "spans").is_dir()
+
+
+def test_with_opentelemetry_instrument(collector: Collector, tmp_path: Path):
+    """The command and the block as they stand: each span once, through ours alone."""
+    (code,) = blocks("With `opentelemetry-instrument`")
+    (line,) = re.findall(r"```sh\n(.*)\n```", DELIVERY)
+    *settings, command, python, app = line.split()
+    variables = dict(setting.split("=") for setting in settings)
+    others = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+    run(
+        code + A_SPAN,
+        collector,
+        tmp_path,
+        str(Path(sys.executable).parent / command),
+        **variables,
+        **others,
+    )
+
+    assert (command, python, app) == ("opentelemetry-instrument", "python", "app.py")
+    assert collector.names == ["work"]
+    assert b"telemetry.auto.version" in collector.bodies[0], "it is the provider of the command"
+
+
+def test_a_directory_below_a_volume(collector: Collector, tmp_path: Path):
+    """A volume that all may write to is no spool; a directory in it is."""
+    first, _ = blocks("Alone, in a pipeline of your own")
+    volume = tmp_path / "spool"
+    volume.mkdir()
+    volume.chmod(0o777)
+
+    run(first + A_SPAN, collector, tmp_path, FLOWSPAN_SPOOL_DIR=str(volume / "spans"))
+
+    assert collector.names == ["work"]
+    assert (volume / "spans").stat().st_mode & 0o777 == 0o700

@@ -1173,7 +1173,7 @@ def test_spans_that_a_killed_process_left_open_are_abandoned(
     crash(spool)
 
     assert inspect(directory)[0].kind == "open"
-    assert inspect(directory)[0].spans == 3
+    assert inspect(directory)[0].spans == 2
     assert spans_in(all_of(spools())) == {
         "noted": ENDED,
         "not noted": ENDED,

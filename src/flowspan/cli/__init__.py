@@ -31,3 +31,27 @@ def demo(jaeger_url: str) -> None:
     from flowspan.cli.demo import show
 
     show(jaeger_url)
+
+
+@main.command()
+@click.option(
+    "--spool", metavar="DIR", help="The spool. Default: FLOWSPAN_SPOOL_DIR, else its own."
+)
+@click.option(
+    "--endpoint", metavar="URL", help="Where to send. Default: OTEL_EXPORTER_OTLP_ENDPOINT."
+)
+@click.option("--parked", is_flag=True, help="Also try spans again that were refused for good.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) -> None:
+    """Deliver the spans that processes which are gone have left in a spool.
+
+    All settings of the OTEL_EXPORTER_OTLP_ variables count. Running processes
+    keep what is theirs. What is not delivered stays in the spool, also after
+    Ctrl-C.
+
+    Exits with 0 if all is delivered or nothing was there, with 1 if something
+    remains, with 2 for wrong arguments.
+    """
+    from flowspan.cli.drain import run
+
+    run(spool, endpoint, parked, as_json)

@@ -136,6 +136,11 @@ class Exporter:
                 return settled()
         return True
 
+    def wait(self, settled: Callable[[], bool], timeout: float) -> bool:
+        """Whether *settled* within so many seconds. Leaves it to the senders when to send."""
+        with self._condition:
+            return self._condition.wait_for(settled, timeout)
+
     def close(self, deadline: float) -> None:
         """Stop the senders; one that waits for an answer is left behind at *deadline*."""
         with self._condition:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from flowspan.delivery import _format, _platform
+from flowspan.delivery import _format, _open_spans, _platform
 from flowspan.delivery._open_spans import OPEN_SUFFIX
 from flowspan.delivery._parked import PARKED_SUFFIX
 from flowspan.delivery._segment import SUFFIX, Name, read_whole
@@ -21,6 +21,7 @@ class SegmentInfo(NamedTuple):
 
     *oldest* in seconds since the epoch, None if nothing waits. *owner_pid_alive*: a process has it.
     *is_newer*: written by a version whose format this one cannot read; then *spans* is 0.
+    *pid*: who made the file; 0 if its header is damaged. Another process may have adopted it.
     """
 
     path: str
@@ -32,6 +33,7 @@ class SegmentInfo(NamedTuple):
     damaged: int
     is_newer: bool
     writer: str
+    pid: int
 
 
 def inspect(directory: str | os.PathLike[str]) -> list[SegmentInfo]:
@@ -55,15 +57,20 @@ def _look(path: str, name: Name) -> SegmentInfo:
     try:
         data = read_whole(fd)
         alive = name.suffix != PARKED_SUFFIX and _platform.is_locked(fd)
+        found = _format.scan(data, name.salt)
+        records = [record for record in found.records if record.number >= found.acknowledged]
+        spans = sum(record.spans for record in records)
+        if name.suffix == OPEN_SUFFIX:
+            records = _still_open(data, records)
+            spans = len(records)
+            if not alive:  # their ends may be in a segment already
+                directory = os.path.dirname(path)
+                spans = len(_open_spans.recover(directory, name, fd, lambda: None) or ())
     finally:
         os.close(fd)
-    found = _format.scan(data, name.salt)
-    records = [record for record in found.records if record.number >= found.acknowledged]
-    if name.suffix == OPEN_SUFFIX:
-        records = _still_open(data, records)
     return SegmentInfo(
         path=path,
-        spans=sum(record.spans for record in records),
+        spans=spans,
         bytes=len(data),
         oldest=min((record.time / 1e9 for record in records), default=None),
         owner_pid_alive=alive,
@@ -71,6 +78,7 @@ def _look(path: str, name: Name) -> SegmentInfo:
         damaged=found.damaged,
         is_newer=found.is_newer,
         writer=found.header.writer if found.header else "",
+        pid=found.header.pid if found.header else 0,
     )
 
 

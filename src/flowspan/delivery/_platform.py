@@ -126,6 +126,20 @@ def is_own_file(fd: int) -> bool:
     return stat.S_ISREG(found.st_mode) and is_own
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number here. On Windows that is not looked at."""
+    if pid <= 0:
+        return False
+    if sys.platform != "win32":  # there a signal 0 would interrupt it
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True  # somebody else's
+    return True
+
+
 class Refused(OSError):
     """A directory that spans must not be written to; the text says why, in one sentence."""
 
