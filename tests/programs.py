@@ -107,6 +107,8 @@ class Programs:
             "OTEL_EXPORTER_OTLP_ENDPOINT": self._collector.url,
             "OTEL_BSP_SCHEDULE_DELAY": "20",
             "FLOWSPAN_SPOOL_DIR": str(self.spool(name)),
+            # of forks in a process with threads: it is what is tested here
+            "PYTHONWARNINGS": "ignore::DeprecationWarning",
         }
         log = self._directory / f"{len(self._made)}.log"
         program = Program([sys.executable, *words], log, settings | env, pass_fds)
