@@ -10,6 +10,7 @@ from backends import Collector as BackendCollector
 from backends import Jaeger
 from faults import HANG, Collector, Reply
 from flowspan import semconv
+from processes import in_process
 from programs import GUARD, SIGNALS, Programs, arrived, deliver_the_rest, following
 
 CLEAN = {
@@ -128,6 +129,38 @@ def test_no_end_waits_for_a_collector(faulty: Collector, programs: Programs, kin
 
     assert missing(promised, arrived(faulty)) == {}
     assert len(arrived(faulty)) == len(set(arrived(faulty)))
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
+def test_a_process_that_can_start_no_thread(faulty: Collector, tmp_path: Path, down: bool):
+    """Too many, or the interpreter is ending, as from Python 3.12 on: the end itself delivers."""
+    if down:
+        faulty.refuse()
+    code = """
+    from opentelemetry.sdk.trace import TracerProvider
+    from flowspan.delivery import DurableSpanProcessor
+    def start(self):
+        raise RuntimeError("can't start new thread")
+    processor = DurableSpanProcessor()
+    provider = TracerProvider()
+    provider.add_span_processor(processor)
+    threading.Thread.start = start
+    for _ in range(700):
+        provider.get_tracer("test").start_span("span").end()
+    result = processor.stats().ended
+    """
+    spool = tmp_path / "spool"
+
+    ended = in_process(
+        code,
+        OTEL_EXPORTER_OTLP_ENDPOINT=faulty.url,
+        FLOWSPAN_SPOOL_DIR=str(spool),
+    )
+
+    if down:
+        faulty.listen()
+        deliver_the_rest(faulty, spool)
+    assert ended == len(arrived(faulty)) == len(set(arrived(faulty))) == 700
 
 
 # ---- what was open
