@@ -129,7 +129,7 @@ class _Drainage:
         self._timeout = min(config.otlp.timeout, config.batch.export_timeout)
         self._dropped: Counter[str] = Counter()
         self._again = self._refused = 0
-        self._parked_reason = ""
+        self._failure = self._parked_reason = ""
         self.interrupted = False
         self._storage: Storage | None = None
         if self._to_do:
@@ -207,6 +207,8 @@ class _Drainage:
     # ---- the end
 
     def close(self) -> None:
+        if self._exporter.failing:  # asked before we cut the connections ourselves
+            self._failure = self._exporter.counts.last_error
         self._exporter.close(time.monotonic() + (_LAST_REQUEST if self.interrupted else 0.0))
         self._transport.close()
         if self._storage is not None and (lost := self._storage.close()):
@@ -243,10 +245,8 @@ class _Drainage:
     def _why(self, remaining: int) -> str:
         if not remaining:
             return ""
-        if self._exporter.failing:
-            return self._exporter.counts.last_error
-        if self.interrupted:
-            return "it was interrupted"
+        if self._failure or self.interrupted:
+            return self._failure or "it was interrupted"
         return "the files cannot be taken over; is the disk full?"
 
 
