@@ -73,13 +73,13 @@ class _Listening:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self.close, self.after_fork = transport.close, transport.after_fork
-        self.verdict = Verdict.ACCEPTED
+        self.answer = Answer(Verdict.ACCEPTED)
         self.rejection = ""
         self.accepted_at: float | None = None
 
     def send(self, body: bytes, timeout: float) -> Answer:
         answer = self._transport.send(body, timeout)
-        self.verdict = answer.verdict
+        self.answer = answer
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted_at = time.monotonic()
             if answer.rejected or answer.message:
@@ -121,7 +121,7 @@ class _Drainage:
         self, config: Config, directory: str, found: list[SegmentInfo], progress: Progress
     ) -> None:
         self._directory, self._progress = directory, progress
-        self._before = found
+        self._started = time.monotonic()
         self._to_do = [info for info in found if _is_left_behind(info) and not info.is_newer]
         self._total = sum(info.spans for info in self._to_do)
         self._parked_before = {info.path for info in found if info.kind == "parked"}
@@ -157,7 +157,6 @@ class _Drainage:
     def deliver(self) -> None:
         if self._storage is None:
             return
-        self._started = time.monotonic()
         while True:
             self._exporter.appended()
             while not self._exporter.wait(self._is_over, 1.0):
@@ -179,12 +178,13 @@ class _Drainage:
 
     def _is_hopeless(self) -> bool:
         """Whether the collector is not worth another try in this run."""
-        heard = self._transport
-        if heard.verdict is Verdict.MISCONFIGURED:
+        answer, accepted_at = self._transport.answer, self._transport.accepted_at
+        if answer.verdict is Verdict.MISCONFIGURED:
             return True
-        if heard.verdict is Verdict.UNAVAILABLE and heard.accepted_at is None:
+        is_down = answer.verdict is Verdict.UNAVAILABLE and answer.retry_after is None
+        if is_down and accepted_at is None:
             return True
-        return time.monotonic() - (heard.accepted_at or self._started) > PATIENCE
+        return time.monotonic() - (accepted_at or self._started) > PATIENCE
 
     # ---- spans that were set aside
 
