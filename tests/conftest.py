@@ -20,11 +20,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import certificates as authority
 import flowspan
 from collectors import Raw
+from faults import Collector
 from flowspan import _guard, _spans, pipeline
 from flowspan.config import OtlpConfig
 from flowspan.context import COMPONENT, RUN
 from flowspan.delivery._transport import Transport, make_transport
 from processes import Sink
+from programs import Programs
 
 pytest_plugins = ["backends.plugin"]
 
@@ -195,3 +197,20 @@ def raw() -> Iterator[Callable[..., Raw]]:
     yield make
     for server in made:
         server.close()
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """A collector that has bad days when told to."""
+    monkeypatch.setattr("flowspan.delivery._exporter._FIRST_BACKOFF", 0.05)
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def programs(faulty: Collector, tmp_path: Path) -> Iterator[Programs]:
+    """Programs that export to *faulty*. None outlives its test."""
+    programs = Programs(faulty, tmp_path)
+    yield programs
+    programs.close()

@@ -165,6 +165,13 @@ class Collector:
 
     # ---- what has arrived
 
+    def take(self, body: bytes) -> None:
+        """A request that another server has accepted."""
+        with self.changed:
+            self.bodies.append(body)
+            self.spans.extend(_spans_of(ExportTraceServiceRequest.FromString(body)))
+            self.changed.notify_all()
+
     @property
     def names(self) -> list[str]:
         return sorted(span.name for span in self.spans)

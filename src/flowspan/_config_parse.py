@@ -397,7 +397,7 @@ SAMPLERS = (
     *("always_on", "always_off", "parentbased_always_on", "parentbased_always_off"),
     *RATIO_SAMPLERS,
 )
-_EXPORTERS = ("otlp", "console")
+_EXPORTERS = ("otlp", "otlp_proto_http", "otlp_proto_grpc", "console")
 _SAMPLER_GROUP, _EXPORTER_GROUP = "opentelemetry_traces_sampler", "opentelemetry_traces_exporter"
 
 SAMPLER = Kind(

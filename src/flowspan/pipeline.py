@@ -14,8 +14,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -366,24 +365,13 @@ def _import_sdk() -> None:
     try:
         import opentelemetry.sdk.trace
     except ValueError:  # it reads its limits at import, and a wrong one raises there
-        with _hidden_environment("OTEL_"):
+        hidden = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
+        for name in hidden:
+            del os.environ[name]
+        try:
             import opentelemetry.sdk.trace  # noqa: F401
-
-
-@contextmanager
-def _hidden_environment(prefix: str) -> Iterator[None]:
-    """
-    Without the variables of *prefix*, for parts of the SDK that crash on a wrong or empty one.
-
-    What they say has been read already, and is given as arguments.
-    """
-    hidden = {name: value for name, value in os.environ.items() if name.startswith(prefix)}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
+        finally:
+            os.environ.update(hidden)
 
 
 def _declared(path: str) -> bool:

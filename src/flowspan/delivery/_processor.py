@@ -199,9 +199,10 @@ class DurableSpanProcessor(SpanProcessor):
         if context is None or not context.trace_flags.sampled or self._closed:
             return
         self._open[context.span_id] = span, time.monotonic()
-        if self._strict:
-            self._write_open()
-        elif self._asleep:
+        if self._strict:  # and again with the next tick, when it has its attributes
+            with self._lock, _OPEN:
+                self._write_down(context.span_id, span)
+        if self._asleep:
             self._rouse()
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -227,14 +228,16 @@ class DurableSpanProcessor(SpanProcessor):
         False if it has not: then it waits in the spool, and is not lost.
         """
         deadline = time.monotonic() + timeout_millis / 1000
-        if not self._closed:
-            self._drain()
-        way = self._way
-        if way is None:
-            return True
-        if self._closed:
-            return not self._unsent()[0]
-        return way.exporter.flush(way.storage.mark(), deadline)
+        with _FLUSH:
+            if not self._closed:
+                self._drain()
+            way = self._way
+            if way is None:
+                return True
+            if self._closed:
+                return not self._unsent()[0]
+            return way.exporter.flush(way.storage.mark(), deadline)
+        return False
 
     def shutdown(self) -> None:
         """As `close`, within 1.5 seconds."""
@@ -356,16 +359,29 @@ class DurableSpanProcessor(SpanProcessor):
             while drained < at_least and (spans := self._next_chunk()):
                 drained += len(spans)
                 self._ended += len(spans)
-                way = self._opened()
-                for batch in self._encoder.encode(spans):
-                    way.storage.append(batch.body, batch.spans)
-                if self._written:
-                    for span in spans:
-                        key = self._written.pop(_id_of(span), None)
-                        if key is not None:
-                            way.storage.closed(key)
+                self._write(spans)
             if drained and not self._closed:
-                self._opened().exporter.appended()
+                with _TICK:
+                    self._opened().exporter.appended()
+
+    def _write(self, spans: list[ReadableSpan]) -> None:
+        """Under the lock. Never raises an Exception: on_end of the application may be waiting."""
+        left = len(spans)
+        try:
+            storage = self._opened().storage
+            batches = self._encoder.encode(spans)
+            left = sum(batch.spans for batch in batches)  # the encoder has counted the others
+            for batch in batches:
+                storage.append(batch.body, batch.spans)
+                left -= batch.spans
+            if self._written:
+                for span in spans:
+                    key = self._written.pop(_id_of(span), None)
+                    if key is not None:
+                        storage.closed(key)
+        except Exception as error:  # noqa: BLE001 - counted and said
+            self._dropped["not written"] += left
+            _TICK.failed(error)
 
     def _next_chunk(self) -> list[ReadableSpan]:
         chunk: list[ReadableSpan] = []
@@ -382,18 +398,22 @@ class DurableSpanProcessor(SpanProcessor):
             return
         before = time.monotonic() - TICK / 2
         for span_id, (span, start) in opened:
-            if start > before and not self._strict:
+            if start > before:
                 continue
             with self._lock:
-                if self._open.pop(span_id, None) is None or self._closed:
-                    continue  # it has ended
-                storage = self._opened().storage
-                context = span.get_span_context()
-                if context is None or len(self._written) >= _MOST_OPEN or storage.is_memory:
-                    continue
-                key = context.trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")
-                self._written[span_id] = key
-                storage.opened(key, self._encoder.encode_open(span))
+                if self._open.pop(span_id, None) is not None and not self._closed:
+                    self._write_down(span_id, span)  # else it has ended
+
+    def _write_down(self, span_id: int, span: Span) -> None:
+        """Under the lock. That it is open, with what it has so far."""
+        storage = self._opened().storage
+        context = span.get_span_context()
+        full = len(self._written) >= _MOST_OPEN and span_id not in self._written
+        if context is None or full or storage.is_memory:
+            return
+        key = context.trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")
+        self._written[span_id] = key
+        storage.opened(key, self._encoder.encode_open(span))
 
     def _was_dropped(self, spans: int, reason: str) -> None:
         self._dropped[reason] += spans
@@ -486,27 +506,27 @@ def _configured(
 
 
 _TICK = _guard.guard("write spans to the spool", "they are lost; please report this")
+_OPEN = _guard.guard("write down an open span", "a crash would lose it")
+_FLUSH = _guard.guard("flush", "what was written waits in the spool")
 _EXIT = _guard.guard("deliver spans at exit", "what was written waits in the spool")
 _live: weakref.WeakSet[DurableSpanProcessor] = weakref.WeakSet()
-_forking: list[DurableSpanProcessor] = []
+_forking = threading.local()  # two threads may fork at once
 
 
 def _before_fork() -> None:
-    _forking[:] = list(_live)
-    for processor in _forking:
+    _forking.processors = sorted(_live, key=id)  # one order, or two forks wait for each other
+    for processor in _forking.processors:
         processor._before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for processor in _forking:
+    for processor in _forking.__dict__.pop("processors", ()):
         processor._after_fork_in_parent()
-    _forking.clear()
 
 
 def _after_fork_in_child() -> None:
-    for processor in _forking:
+    for processor in _forking.__dict__.pop("processors", ()):
         processor._after_fork_in_child()
-    _forking.clear()
 
 
 if hasattr(os, "register_at_fork"):

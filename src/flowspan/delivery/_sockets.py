@@ -7,6 +7,7 @@ beyond the CONNECT of a proxy, or logs anything.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import select
@@ -20,6 +21,11 @@ from typing import Any
 from flowspan.delivery import _tls
 from flowspan.delivery._proxies import Proxy, WrongProxy
 from flowspan.delivery._transport import Refused, Verdict
+
+# getaddrinfo imports them when it is first called. A fork in the middle of that, by another thread,
+# would leave the child without them for ever.
+for _name in ("idna", "ascii"):
+    codecs.lookup(_name)
 
 MAX_IDLE = 8
 """Connections kept, which is as many as there are senders."""
