@@ -322,6 +322,19 @@ def test_a_collector_that_stumbles_is_tried_again(
     assert len(set(receiver.ids)) == 1200
 
 
+def test_a_collector_that_says_when_is_asked_then(
+    receiver: Collector, directory: Path, killed: Callable[..., None]
+) -> None:
+    """`Retry-After`: it is not down, it is busy."""
+    killed(3)
+    receiver.then.append(Reply(503, {"Retry-After": "1"}))
+
+    done = drain(receiver, directory)
+
+    assert done.returncode == 0, done.stdout
+    assert len(receiver.names) == 3
+
+
 def test_what_the_collector_rejects_is_lost_and_said(
     receiver: Collector, directory: Path, killed: Callable[..., None]
 ) -> None:

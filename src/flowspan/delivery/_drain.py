@@ -73,13 +73,13 @@ class _Listening:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self.close, self.after_fork = transport.close, transport.after_fork
-        self.verdict = Verdict.ACCEPTED
+        self.answer = Answer(Verdict.ACCEPTED)
         self.rejection = ""
         self.accepted_at: float | None = None
 
     def send(self, body: bytes, timeout: float) -> Answer:
         answer = self._transport.send(body, timeout)
-        self.verdict = answer.verdict
+        self.answer = answer
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted_at = time.monotonic()
             if answer.rejected or answer.message:
@@ -121,7 +121,7 @@ class _Drainage:
         self, config: Config, directory: str, found: list[SegmentInfo], progress: Progress
     ) -> None:
         self._directory, self._progress = directory, progress
-        self._before = found
+        self._started = time.monotonic()
         self._to_do = [info for info in found if _is_left_behind(info) and not info.is_newer]
         self._total = sum(info.spans for info in self._to_do)
         self._parked_before = {info.path for info in found if info.kind == "parked"}
@@ -129,7 +129,7 @@ class _Drainage:
         self._timeout = min(config.otlp.timeout, config.batch.export_timeout)
         self._dropped: Counter[str] = Counter()
         self._again = self._refused = 0
-        self._parked_reason = ""
+        self._failure = self._parked_reason = ""
         self.interrupted = False
         self._storage: Storage | None = None
         if self._to_do:
@@ -157,7 +157,6 @@ class _Drainage:
     def deliver(self) -> None:
         if self._storage is None:
             return
-        self._started = time.monotonic()
         while True:
             self._exporter.appended()
             while not self._exporter.wait(self._is_over, 1.0):
@@ -179,12 +178,13 @@ class _Drainage:
 
     def _is_hopeless(self) -> bool:
         """Whether the collector is not worth another try in this run."""
-        heard = self._transport
-        if heard.verdict is Verdict.MISCONFIGURED:
+        answer, accepted_at = self._transport.answer, self._transport.accepted_at
+        if answer.verdict is Verdict.MISCONFIGURED:
             return True
-        if heard.verdict is Verdict.UNAVAILABLE and heard.accepted_at is None:
+        is_down = answer.verdict is Verdict.UNAVAILABLE and answer.retry_after is None
+        if is_down and accepted_at is None:
             return True
-        return time.monotonic() - (heard.accepted_at or self._started) > PATIENCE
+        return time.monotonic() - (accepted_at or self._started) > PATIENCE
 
     # ---- spans that were set aside
 
@@ -207,6 +207,8 @@ class _Drainage:
     # ---- the end
 
     def close(self) -> None:
+        if self._exporter.failing:  # asked before we cut the connections ourselves
+            self._failure = self._exporter.counts.last_error
         self._exporter.close(time.monotonic() + (_LAST_REQUEST if self.interrupted else 0.0))
         self._transport.close()
         if self._storage is not None and (lost := self._storage.close()):
@@ -243,10 +245,8 @@ class _Drainage:
     def _why(self, remaining: int) -> str:
         if not remaining:
             return ""
-        if self._exporter.failing:
-            return self._exporter.counts.last_error
-        if self.interrupted:
-            return "it was interrupted"
+        if self._failure or self.interrupted:
+            return self._failure or "it was interrupted"
         return "the files cannot be taken over; is the disk full?"
 
 
