@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import flowspan
-from flowspan import _guard, propagation
+from flowspan import _guard, _spans, propagation
 from flowspan._payload import Payloads
 from flowspan._redaction import Redactor
 from flowspan.pipeline import Pipeline
@@ -130,10 +130,11 @@ def test_carried_twice_keeps_the_outer_context(spans):
             assert inner() == outer() == "one"
 
 
-def in_memory() -> tuple[Pipeline, InMemorySpanExporter]:
+def in_memory(*others: SpanProcessor) -> tuple[Pipeline, InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    for processor in (SimpleSpanProcessor(exporter), *others):
+        provider.add_span_processor(processor)
     return Pipeline(flowspan.Config.from_env({}), provider), exporter
 
 
@@ -502,3 +503,80 @@ def test_an_abandoned_run_ends_with_its_components(spans):
     with flowspan.run("next"):
         pass
     assert sorted(names(spans)) == ["gone", "next", "open"]
+
+
+class Broken(SpanProcessor):
+    """A span processor of the application's that raises when a span named `broken` starts, ends."""
+
+    def __init__(self, when: str) -> None:
+        self.when = when
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if self.when == "start" and span.name == "broken":
+            raise OSError
+
+    def on_end(self, span: Any) -> None:
+        if self.when == "end" and span.name == "broken":
+            raise OSError
+
+
+def in_broken(when: str) -> tuple[TracingService, InMemorySpanExporter]:
+    pipeline, exporter = in_memory(Broken(when))
+    return TracingService(pipeline), exporter
+
+
+async def test_a_run_that_cannot_start_leaves_the_one_around_it_alone(reports):
+    """Neither it nor what is in it is recorded; what its tasks say does not go to the outer run."""
+    service, exporter = in_broken("start")
+    await service.start_tracers("outer", "outer", None, None)
+
+    async def flow() -> None:
+        await service.start_tracers("broken", "broken", None, None)
+        async with service.trace_component(None, "inside", {}):
+            service.add_log("inside", "a log")
+        await service.end_tracers({"of": "broken"}, ValueError("x"))
+
+    await asyncio.create_task(flow())
+    async with service.trace_component(None, "A", {}):
+        await asyncio.create_task(flow())
+    await service.end_tracers({"of": "outer"})
+
+    component, run = exporter.get_finished_spans()
+    assert (component.name, run.name) == ("A", "outer")
+    assert not component.events
+    assert run.attributes["output.value"] == '{"of":"outer"}'
+    assert run.attributes["flowspan.run.status"] == "ok"
+    assert reports == ["could not start a run's span"] * 2
+
+
+def test_a_with_that_cannot_start_leaves_what_is_around_it_alone(configured, reports):
+    spans = configured()
+    provider: Any = flowspan.configure()._given
+    provider.add_span_processor(Broken("start"))
+    with flowspan.run("outer"), flowspan.component("A"):
+        with flowspan.run("broken") as run:
+            run.set_outputs("x")
+            with flowspan.component("inside"):
+                pass
+        with flowspan.component("broken"):
+            component = flowspan.current_component()
+            assert component is not None
+            component.add_log("a log")
+            with flowspan.component("below"):
+                pass
+    assert spans.tree() == {"outer": {"A": {"below": {}}}}
+    assert not spans.named("A").events
+    assert reports == ["could not start a run's span", "could not start a component's span"]
+
+
+@pytest.mark.parametrize("what", ["run", "component"])
+async def test_a_processor_that_raises_does_not_keep_a_run_open(what: str, reports):
+    service, exporter = in_broken("end")
+    await service.start_tracers("r", "broken" if what == "run" else "outer", None, None)
+    run = flowspan.current_run()
+    async with service.trace_component(None, "broken" if what == "component" else "A", {}):
+        pass
+    await service.end_tracers({})
+    assert run not in _spans._open_runs
+    assert len(exporter.get_finished_spans()) == 2
+    assert len(reports) == 1

@@ -50,6 +50,7 @@ from flowspan.context import (
     ComponentTraceContext,
     TraceContext,
     current_component,
+    current_run,
     innermost_run,
     trace_id,
 )
@@ -144,7 +145,7 @@ class Spans:
         *iteration*: which turn of a loop it is, from 1.
         *owned*: the task that runs now ends the run if nobody else has, a little after itself.
         """
-        _end_orphans()
+        end_orphans()
         run = Run()
         run.ended = True  # until its span exists, so that nobody ends half a run
         run._spans = self
@@ -162,6 +163,9 @@ class Spans:
         run.outer = outer = current_component()
         if owned:
             _end_superseded(run)
+        before = current_run()
+        if outer is None and before is not None:
+            run.around = before.around if before.attachment is None else before
 
         attributes: dict[str, Any] = {
             **_RUN_KINDS,
@@ -190,8 +194,8 @@ class Spans:
 
         context, links, is_root = self._parent_of_run(run, outer)
         token = ROOT_TRACE_ID.set(trace_id(run.run_id) if is_root else None)
-        run._tracer = self.tracer()
         try:
+            run._tracer = self.tracer()
             run.span = span = run._tracer.start_span(
                 run.name,
                 context=context,
@@ -199,6 +203,10 @@ class Spans:
                 attributes=attributes,
                 links=links,
             )
+        except Exception as error:  # noqa: BLE001 - of a sampler, a span processor
+            _START_RUN.failed(error)
+            run._tracer = trace.NoOpTracer()  # what is in it is not recorded either
+            run.span = span = _unrecorded(context)
         finally:
             ROOT_TRACE_ID.reset(token)
         run._recording = span.is_recording()
@@ -268,9 +276,13 @@ class Spans:
         current = otel_context.get_current()
         context = current if parent is None else trace.set_span_in_context(parent, current)
         tracer = run._tracer if isinstance(run, Run) else self.tracer()
-        component.span = span = tracer.start_span(
-            name, context=context, attributes=attributes, links=links
-        )
+        try:
+            component.span = span = tracer.start_span(
+                name, context=context, attributes=attributes, links=links
+            )
+        except Exception as error:  # noqa: BLE001 - of a sampler, a span processor
+            _START_COMPONENT.failed(error)
+            component.span = span = _unrecorded(context)
         component._recording = span.is_recording()
         if component._recording and inputs is not None:
             try:
@@ -384,6 +396,15 @@ def _process_parent(config: Config) -> Span | None:
 
 def _has_ended(span: Span) -> bool:
     return not span.is_recording() and getattr(span, "end_time", None) is not None
+
+
+def _unrecorded(context: Context) -> Span:
+    """
+    Stands in for a span that could not be started: what is below goes on below its parent.
+
+    So whoever is around it is not written to in its place.
+    """
+    return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
 
 
 def _active_below(component: ComponentTraceContext | TraceContext) -> Span:
@@ -536,6 +557,7 @@ class Run(_Recorded, TraceContext):
     def __init__(self) -> None:
         _Recorded.__init__(self)
         self.attachment = None
+        self.around = None
         self._open: set[ComponentSpan] = set()
         self._contexts: dict[str, SpanContext] = {}  # of the latest span of each component id
         self._finished: dict[str, None] = {}  # component ids, the last that ended stands last
@@ -580,24 +602,29 @@ class Run(_Recorded, TraceContext):
             return False
         self._disown()
         try:
-            self._end_calls(error, status)
-            if self._recording:
-                self._conclude(error, status)
-        finally:
-            self.span.end(end_time)
+            try:
+                self._end_calls(error, status)
+                if self._recording:
+                    self._conclude(error, status)
+            finally:
+                self.span.end(end_time)
+        finally:  # whatever a span processor raised
+            self._is_over(error)
+        return True
+
+    def _is_over(self, error: BaseException | None) -> None:
         self._forget_if_over()
         outer = self.outer
         if isinstance(outer, ComponentSpan):
             if error is not None:
                 outer._shown_below(error)
             outer._nested_ended(self)
-        else:
+        elif self._recording:
             with _lock:
                 _recent[self.run_id] = self.span.get_span_context()
                 _recent.move_to_end(self.run_id)
                 if len(_recent) > _MAX_RECENT:
                     _recent.popitem(last=False)
-        return True
 
     def _conclude(self, error: BaseException | None, status: str | None) -> None:
         """Everything that is known of the run only when it is over."""
@@ -636,6 +663,7 @@ class Run(_Recorded, TraceContext):
     def __del__(self) -> None:
         # Nobody can end it any more. Not here: the collector may run inside any lock.
         if not getattr(self, "ended", True):
+            self._until = self._until or _clock()
             _orphans.append(self)
 
     # ---- the task that started it
@@ -758,7 +786,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         self._logs = 0
         self.calls: object = None  # the name of the flow that it calls
         self.iterations = 0  # turns of the loop that it is
-        self._nested: tuple[Run, ...] = ()
+        self._nested: tuple[weakref.ref[Run], ...] = ()
         self._outputs: Payload | None = None
         self.usage_below = False  # a call below carries tokens: those of the component are the same
 
@@ -851,13 +879,15 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             return False
         outcome = None if error is None else outcome_of(error)
         try:
-            for run in self._nested:  # it is closed for them
-                run.end_unended(outcome or status or semconv.STATUS_OK)
-            self._end_calls(error, status)
-            if self._recording:
-                self._conclude(error, outcome, status)
-        finally:
-            self.span.end()
+            try:
+                if self._nested:
+                    self._end_nested(outcome or status or semconv.STATUS_OK)
+                self._end_calls(error, status)
+                if self._recording:
+                    self._conclude(error, outcome, status)
+            finally:
+                self.span.end()
+        finally:  # whatever a span processor raised
             self._outputs = None
             run_of = self.run
             if isinstance(run_of, Run):
@@ -893,11 +923,19 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
 
     def _nested_started(self, run: Run) -> None:
         with _lock:
-            self._nested = (*self._nested, run)
+            self._nested = (*self._nested, weakref.ref(run))
 
     def _nested_ended(self, run: Run) -> None:
         with _lock:
-            self._nested = tuple(other for other in self._nested if other is not run)
+            self._nested = tuple(other for other in self._nested if other() not in (run, None))
+
+    def _end_nested(self, fallback: str) -> None:
+        """The runs in it that nobody ended are closed for them."""
+        end_orphans()
+        for reference in self._nested:
+            run = reference()
+            if run is not None:
+                run.end_unended(fallback)
 
 
 _GROUP: Final[Any] = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
@@ -986,9 +1024,10 @@ def _owner_done(reference: weakref.ref[Run], task: asyncio.Task[Any]) -> None:
 
 def _end_superseded(run: Run) -> None:
     """
-    End the run before, if this same task starts another without having ended it.
+    End the run before as `paused`, if this same task goes on with its run id.
 
-    So sequential runs whose `end_tracers` never comes (loop iterations, pauses) end in time.
+    Any other run before may be in the hands of a task that it was given to. When nobody holds it
+    any more it is an orphan: so sequential runs whose `end_tracers` never comes end in time.
     """
     before = RUN.get()
     if (
@@ -996,19 +1035,19 @@ def _end_superseded(run: Run) -> None:
         or before.ended
         or before.attachment is not None
         or before._open
-        or before.outer is not run.outer
+        or before.outer is not None
+        or run.outer is not None
+        or before.run_id != run.run_id
         or before._thread != run._thread
     ):
         return
     task = _current_task()
-    if (before._loop_task() if before._loop_task is not None else None) is not task:
-        return
-    resumed = run.outer is None and before.run_id == run.run_id
-    fallback = semconv.STATUS_OK if run.outer is not None else semconv.STATUS_ABANDONED
-    before.end_unended(semconv.STATUS_PAUSED if resumed else fallback)
+    if (before._loop_task() if before._loop_task is not None else None) is task:
+        before.end_unended(semconv.STATUS_PAUSED)
 
 
-def _end_orphans() -> None:
+def end_orphans() -> None:
+    """End the runs that nobody can end any more."""
     while _orphans:
         try:
             run = _orphans.popleft()
@@ -1017,7 +1056,8 @@ def _end_orphans() -> None:
         with _ORPHAN:
             for component in list(run._open):
                 component.end(status=semconv.STATUS_ABANDONED)
-            run.end_unended()
+            nested = run.outer is not None
+            run.end_unended(semconv.STATUS_OK if nested else semconv.STATUS_ABANDONED)
 
 
 def open_runs(spans: Spans) -> list[Run]:
@@ -1028,7 +1068,7 @@ def open_runs(spans: Spans) -> list[Run]:
 
 def end_all_open(spans: Spans) -> int:
     """End what *spans* has still open, at shutdown. Returns how many spans that were."""
-    _end_orphans()
+    end_orphans()
     runs = open_runs(spans)
     with _lock:
         components = [component for component in _lone_components if component._spans is spans]
@@ -1064,6 +1104,8 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
+_START_RUN: Final = _guard.guard("start a run's span", "neither it nor what is in it is recorded")
+_START_COMPONENT: Final = _guard.guard("start a component's span", "it is not recorded")
 _INPUTS: Final = _guard.guard("record inputs")
 _ADD_LOG: Final = _guard.guard("record a log")
 _COMPONENT_OUTPUTS: Final = _guard.guard("record a component's outputs")

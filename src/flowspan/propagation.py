@@ -20,14 +20,7 @@ from opentelemetry.context import Context
 
 from flowspan._guard import guard
 from flowspan._spans import CONSUMED
-from flowspan.context import (
-    COMPONENT,
-    RUN,
-    ComponentTraceContext,
-    TraceContext,
-    current_run,
-    trace_id,
-)
+from flowspan.context import current_run, enter, here, trace_id
 
 __all__ = ["carry", "extract", "inject", "trace_id"]
 
@@ -61,12 +54,12 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     context = trace.set_span_in_context(trace.INVALID_SPAN, context)
     with _EXTRACT:
         context = propagate.extract(_as_text(carrier), context)
-    before = RUN.get(), COMPONENT.get(), otel_context.get_current()
-    _enter(None, None, context)
+    before = here()
+    enter((None, None, context))
     try:
         yield
     finally:
-        _enter(*before)
+        enter(before)
 
 
 def _as_text(carrier: Mapping[str, Any]) -> dict[str, str]:
@@ -74,15 +67,6 @@ def _as_text(carrier: Mapping[str, Any]) -> dict[str, str]:
         name: value.decode("latin-1") if isinstance(value, bytes) else value
         for name, value in carrier.items()
     }
-
-
-def _enter(
-    run: TraceContext | None, component: ComponentTraceContext | None, context: Context
-) -> None:
-    """Set all three; without tokens, since the end of a generator may run in another context."""
-    RUN.set(run)
-    COMPONENT.set(component)
-    otel_context.attach(context)
 
 
 _INJECT: Final = guard("inject a traceparent", "the message carries none; give a mutable mapping")
@@ -141,15 +125,15 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _carry_coroutine(function: Any) -> Any:
-    run, component, context = RUN.get(), COMPONENT.get(), otel_context.get_current()
+    place = here()
 
     @functools.wraps(function)
     async def carried(*args: Any, **kwargs: Any) -> Any:
-        before = RUN.get(), COMPONENT.get(), otel_context.get_current()
-        _enter(run, component, context)
+        before = here()
+        enter(place)
         try:
             return await function(*args, **kwargs)
         finally:
-            _enter(*before)
+            enter(before)
 
     return carried

@@ -30,7 +30,7 @@ from opentelemetry import trace
 from flowspan import _guard
 from flowspan._component import Component, Edge, describe
 from flowspan._guard import guard
-from flowspan._spans import ComponentSpan, Run
+from flowspan._spans import ComponentSpan, Run, end_orphans
 from flowspan.context import (
     COMPONENT,
     RUN,
@@ -39,6 +39,8 @@ from flowspan.context import (
     TraceContext,
     current_component,
     current_run,
+    enter,
+    here,
 )
 from flowspan.pipeline import Pipeline, current_pipeline
 
@@ -107,6 +109,7 @@ class TracingService:
                 tracing_user_id=tracing_user_id,
             )
             RUN.set(run)
+            end_orphans()  # of which the run before may have been one
 
     def trace_component(
         self,
@@ -485,9 +488,10 @@ class _Steps:
         self._items: list[Any] = []
 
     def __enter__(self) -> None:
+        before = here()
         self._opened = self._scope.__enter__()
-        if self._opened.attachment is not None:
-            self._opened.attachment.detach()
+        self._inside = here()
+        enter(before)
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         with _OUTPUTS:
@@ -495,6 +499,7 @@ class _Steps:
                 texts = all(type(item) is str for item in self._items)
                 self._opened.set_outputs("".join(self._items) if texts else self._items)
         with _END:
+            self._opened.attachment = None  # no cycle is left for the collector
             self._opened.end(error)
 
     def keep(self, item: Any) -> None:
@@ -505,15 +510,14 @@ class _Steps:
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        attachment = None
-        if not self._opened.ended:
-            variable: Any = COMPONENT if isinstance(self._opened, ComponentTraceContext) else RUN
-            attachment = self._opened.attachment = Attachment(variable, self._opened)
+        """The generator's code runs: with what it has open itself, which is left between items."""
+        before = here()
+        enter(self._inside)
         try:
             yield
         finally:
-            if attachment is not None:
-                attachment.detach()
+            self._inside = here()
+            enter(before)
 
 
 def _arguments(
