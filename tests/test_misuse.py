@@ -455,6 +455,43 @@ def test_no_name_and_no_id_holds_a_secret(spans):
     assert "hunter2" not in str(seen)
 
 
+@pytest.mark.parametrize("where", [230, 256, 1_000, 1_024])
+def test_a_name_is_searched_before_it_is_cut(spans, where: int):
+    """A secret that the cut would halve is found: names are cut at 256, ids at 1,024."""
+    long = "x" * (where - len(SECRET) // 2) + " " + SECRET
+    edges = [flowspan.Edge("a", long, long)]
+    with flowspan.run(long, run_id=long, session_id=long, flow_id=long, tags=[long]):
+        with flowspan.component(long, id="a", type=long):
+            pass
+        with flowspan.component(long, id=long, type="tool", edges=edges) as component:
+            component.set_usage(model=long)
+            component.add_log("x", name=long, type=long)
+    seen = [(span.name, dict(span.attributes)) for span in spans.all()]
+    assert all(len(name) <= 256 for name, _ in seen)
+    assert all(len(str(text)) <= 1_024 for _, known in seen for text in known.values())
+    seen += [("", dict(link.attributes)) for span in spans.all() for link in span.links]
+    seen += [("", dict(event.attributes)) for span in spans.all() for event in span.events]
+    assert "hunter2" not in str(seen)
+
+
+class Lazy:
+    """A proxy that would evaluate what it stands for; that may take long, or end the process."""
+
+    @property
+    def __dict__(self):  # type: ignore[override]
+        raise SystemExit
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit
+
+
+def test_a_log_runs_nothing_of_its_value(spans, service):
+    with flowspan.run("r"), flowspan.component("c"):
+        service.add_log("c", Lazy())
+    (event,) = spans.all()[0].events
+    assert event.attributes["log.message"] == f'"<{__name__}.Lazy>"'
+
+
 @pytest.mark.parametrize("end", ["\n-----END PRIVATE KEY-----", ""])
 @pytest.mark.parametrize("size", [1_000, 40_000, 80_000])
 def test_a_long_private_key_is_hidden_where_the_end_is_kept(size: int, end: str):

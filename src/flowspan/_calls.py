@@ -127,12 +127,12 @@ class Call(_Recorded):
         """Put *payload* on the span as its input, and under the name *also*."""
         self._record(_INPUT, payload, self._spans.capture_inputs)
         if also is not None and self._spans.capture_inputs:
-            self.span.set_attribute(also, payload.text)
+            self._also(also, payload)
 
     def outputs(self, payload: Payload, also: str | None = None) -> None:
         self._record(_OUTPUT, payload, self._spans.capture_outputs)
         if also is not None and self._spans.capture_outputs:
-            self.span.set_attribute(also, payload.text)
+            self._also(also, payload)
 
     def chunk(self) -> None:
         """A part of the answer has come; the first is timed."""

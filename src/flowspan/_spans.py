@@ -217,7 +217,7 @@ class Spans:
                     run._record(_INPUT, self.payloads.freeze(inputs), self.capture_inputs)
                     if self.capture_inputs and type(inputs) is str:
                         message = self.payloads.message("user", inputs)
-                        span.set_attribute(semconv.GEN_AI_INPUT_MESSAGES, message)
+                        run._also(semconv.GEN_AI_INPUT_MESSAGES, message)
                 if metadata and self.capture_content:
                     frozen = self.payloads.freeze(metadata)
                     span.set_attribute(semconv.METADATA, run._noted(semconv.METADATA, frozen).text)
@@ -289,7 +289,7 @@ class Spans:
                 payload = self.payloads.freeze(inputs)
                 component._record(_INPUT, payload, self.capture_inputs)
                 if self.capture_inputs and info.type == "tool":
-                    span.set_attribute(semconv.GEN_AI_TOOL_CALL_ARGUMENTS, payload.text)
+                    component._also(semconv.GEN_AI_TOOL_CALL_ARGUMENTS, payload)
             except Exception as error:  # noqa: BLE001 - as `with _INPUTS` does, at less cost
                 _INPUTS.failed(error)
         if isinstance(run, Run):
@@ -316,7 +316,7 @@ class Spans:
                 semconv.GRAPH_NODE_NAME: name,
             }
             if info.class_name:
-                known[semconv.COMPONENT_CLASS] = info.class_name
+                known[semconv.COMPONENT_CLASS] = short(info.class_name)
             if info.type == "agent":
                 known[semconv.GEN_AI_AGENT_NAME] = name
             elif info.type == "tool":
@@ -466,6 +466,12 @@ class _Recorded:
         span.set_attribute(names[0], payload.text)  # twice costs the SDK less than a mapping
         span.set_attribute(names[1], payload.mime_type)
 
+    def _also(self, attribute: str, payload: Payload) -> None:
+        """What `_record` has put on the span, under a name of the conventions as well."""
+        if payload.truncated and attribute not in self._cut:
+            self._cut = (*self._cut, attribute)
+        self.span.set_attribute(attribute, payload.text)
+
     @property
     def recording(self) -> bool:
         """Whether anything given now reaches a span."""
@@ -579,7 +585,7 @@ class Run(_Recorded, TraceContext):
                 self._record(_OUTPUT, self._spans.payloads.freeze(outputs), capture)
                 if capture and type(outputs) is str:
                     message = self._spans.payloads.message("assistant", outputs)
-                    self.span.set_attribute(semconv.GEN_AI_OUTPUT_MESSAGES, message)
+                    self._also(semconv.GEN_AI_OUTPUT_MESSAGES, message)
 
     def set_paused(self) -> None:
         self._paused = True
@@ -746,10 +752,10 @@ class Run(_Recorded, TraceContext):
                     source,
                     {
                         semconv.LINK_TYPE: semconv.LINK_EDGE,
-                        semconv.EDGE_SOURCE: f"{from_id}.{edge.source_output}"
+                        semconv.EDGE_SOURCE: f"{from_id}.{short(edge.source_output)}"
                         if edge.source_output
                         else from_id,
-                        semconv.EDGE_TARGET: f"{target}.{edge.target_input}"
+                        semconv.EDGE_TARGET: f"{target}.{short(edge.target_input)}"
                         if edge.target_input
                         else target,
                     },
@@ -908,7 +914,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             capture = self._spans.capture_outputs
             self._record(_OUTPUT, self._outputs, capture)
             if capture and self.type == "tool":
-                span.set_attribute(semconv.GEN_AI_TOOL_CALL_RESULT, self._outputs.text)
+                self._also(semconv.GEN_AI_TOOL_CALL_RESULT, self._outputs)
         if outcome == semconv.STATUS_ERROR and error is not None:
             self._fail(error, event=_where_raised(error) not in self._raised)
             if isinstance(self.outer, ComponentSpan):

@@ -30,6 +30,7 @@ from opentelemetry import trace
 from flowspan import _guard
 from flowspan._component import Component, Edge, describe
 from flowspan._guard import guard
+from flowspan._payload import state
 from flowspan._spans import ComponentSpan, Run, end_orphans
 from flowspan.context import (
     COMPONENT,
@@ -141,8 +142,8 @@ class TracingService:
                     "add_log outside a component", "it is lost; call it inside trace_component"
                 )
                 return
-            fields: Any = log if type(log) is dict else getattr(log, "__dict__", None)
-            if type(fields) is dict and "message" in fields:
+            fields: Any = log if type(log) is dict else state(log)
+            if "message" in fields:
                 component.log(fields["message"], fields.get("name"), fields.get("type"))
             else:
                 component.log(log, None, None)
