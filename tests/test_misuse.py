@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import copy
 import enum
 import fractions
 import gc
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import types
 import uuid
 import weakref
 from collections.abc import Iterator
@@ -617,3 +619,172 @@ async def test_a_processor_that_raises_does_not_keep_a_run_open(what: str, repor
     assert run not in _spans._open_runs
     assert len(exporter.get_finished_spans()) == 2
     assert len(reports) == 1
+
+
+def events(spans) -> dict[str, list[str]]:
+    return {span.name: [event.name for event in span.events] for span in spans.all()}
+
+
+def test_an_error_that_is_set_and_raised_is_shown_once(spans):
+    with pytest.raises(ValueError, match="x"), flowspan.run("r"), flowspan.component("outer"):
+        with flowspan.component("c") as component:
+            try:
+                raise ValueError("x")
+            except ValueError as error:
+                component.set_error(error)
+                raise
+    assert events(spans) == {"c": ["exception"], "outer": [], "r": []}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs asyncio.TaskGroup")
+async def test_a_group_of_errors_that_were_shown_is_not_shown_again(spans):
+    async def build(name: str) -> None:
+        with flowspan.component(name):
+            await asyncio.sleep(0)
+            raise ValueError(name)
+
+    with pytest.raises(BaseException) as raised, flowspan.run("r"), flowspan.component("outer"):  # noqa: PT011
+        async with asyncio.TaskGroup() as group:
+            group.create_task(build("a"))
+            group.create_task(build("b"))
+    assert type(raised.value).__name__ == "ExceptionGroup"
+    assert events(spans) == {"a": ["exception"], "b": ["exception"], "outer": [], "r": []}
+
+
+def test_what_set_error_takes(spans, reports):
+    """An exception, a cancellation, a text; nothing else, which is counted."""
+    wild: Any
+    with flowspan.run("r"):
+        with flowspan.component("cancelled") as component:
+            component.set_error(asyncio.CancelledError())
+        with flowspan.component("text") as component:
+            component.set_error("no answer for password=hunter2")
+        for wild in (None, "", 5):
+            with flowspan.component("nothing") as component:
+                component.set_error(wild)
+    cancelled, text, *nothing, _ = spans.all()
+    assert cancelled.attributes["flowspan.component.status"] == "cancelled"
+    assert [event.name for event in cancelled.events] == ["flowspan.cancelled"]
+    assert cancelled.status.is_unset
+    assert text.attributes["error.type"] == "_OTHER"
+    assert text.status.description == "no answer for password=[REDACTED]"
+    assert all(span.status.is_unset for span in nothing)
+    assert reports == ["set_error without an error"] * 3
+
+
+def test_a_cancellation_that_is_set_and_raised_is_shown_once(spans):
+    with pytest.raises(asyncio.CancelledError), flowspan.run("r"):
+        with flowspan.component("c") as component:
+            try:
+                raise asyncio.CancelledError
+            except asyncio.CancelledError as error:
+                component.set_error(error)
+                raise
+    assert events(spans)["c"] == ["flowspan.cancelled"]
+
+
+def test_usage_is_whole_numbers_of_any_kind(spans, reports):
+    numpy = pytest.importorskip("numpy")
+    wild: Any = ("12", 3.0)
+    with flowspan.run("r"):
+        with flowspan.component("counted") as component:
+            component.set_usage(input_tokens=numpy.int64(7), output_tokens=wild[1])
+        with flowspan.component("not") as component:
+            component.set_usage(input_tokens=wild[0], output_tokens=True)
+    counted, left_out, run = spans.all()
+    assert counted.attributes["gen_ai.usage.input_tokens"] == 7
+    assert counted.attributes["gen_ai.usage.output_tokens"] == 3
+    assert run.attributes["flowspan.usage.total_tokens"] == 10
+    assert not any("usage" in name for name in left_out.attributes)
+    assert reports == ["usage that is no count of tokens"] * 2
+
+
+async def test_one_scope_in_many_tasks(spans):
+    """Each `with` has a span of its own, closed by that `with`."""
+    scope = flowspan.component("c")
+
+    async def build(number: int) -> None:
+        async with scope as component:
+            await asyncio.sleep(0)
+            component.set_outputs(number)
+            with scope:
+                await asyncio.sleep(0)
+            assert flowspan.current_component() is component
+
+    with flowspan.run("r"):
+        await asyncio.gather(*(asyncio.create_task(build(number)) for number in range(4)))
+        with scope:
+            pass
+
+    tree = spans.tree()["r"]
+    assert list(tree.values()) == [*[{"c": {}}] * 4, {}]
+    found = [
+        span.attributes["output.value"] for span in spans.all() if "output.value" in span.attributes
+    ]
+    assert sorted(found) == ["0", "1", "2", "3"]
+
+
+async def test_whatever_is_awaited_is_measured_until_it_is_done(spans):
+    """An object with `async __call__`, a function that gives a coroutine, a `types.coroutine`."""
+
+    class Tool:
+        async def __call__(self) -> str:
+            return await work()
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        with flowspan.component("inside"):
+            return "done"
+
+    @types.coroutine
+    def old() -> Any:
+        yield
+        return "done"
+
+    def fails() -> Any:
+        async def failing() -> None:
+            raise ValueError("x")
+
+        return failing()
+
+    with flowspan.run("r"):
+        pending = flowspan.component(lambda: work())()
+        assert flowspan.current_component() is None
+        assert await pending == "done"
+        assert await flowspan.component(Tool())() == "done"
+        assert await flowspan.component(old)() == "done"
+        with pytest.raises(ValueError, match="x"):
+            await flowspan.component(fails)()
+
+    assert spans.tree() == {
+        "r": {"<lambda>": {"inside": {}}, "Tool": {"inside": {}}, "old": {}, "fails": {}}
+    }
+    for name in ("<lambda>", "Tool", "old"):
+        assert spans.named(name).attributes["output.value"] == "done"
+    assert events(spans)["fails"] == ["exception"]
+
+
+def test_a_class_is_not_decorated():
+    with pytest.raises(TypeError, match="expected a function"):
+
+        @flowspan.component
+        class Tool:
+            pass
+
+
+async def test_generators_and_coroutines_are_carried(spans):
+    def items() -> Any:
+        for _ in range(2):
+            yield flowspan.current_run()
+
+    async def work() -> Any:
+        await asyncio.sleep(0)
+        return flowspan.current_run()
+
+    with flowspan.run("r") as run:
+        carried = [propagation.carry(items), propagation.carry(lambda: work())]
+        carried.append(copy.copy(carried[0]))
+        with flowspan.run("other") as other:
+            assert list(carried[0]()) == list(carried[2]()) == [run, run]
+            assert await carried[1]() is run
+            assert flowspan.current_run() is other

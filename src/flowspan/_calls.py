@@ -70,7 +70,6 @@ class Call(_Recorded):
         self._caller = caller
         self.kind = ""
         self.shown = False
-        self._started = time.perf_counter()
         self._first_chunk = False
         self.span: Span = trace.INVALID_SPAN  # until it has its own, that of whoever is above
         self.above: _Recorded | None = None
@@ -109,6 +108,7 @@ class Call(_Recorded):
 
     def show(self, name: str, kind: SpanKind, attributes: Mapping[str, Any]) -> None:
         """Start its span."""
+        self._started = time.perf_counter()
         run = self.run
         tracer: Tracer = run._tracer if isinstance(run, Run) else self._spans.tracer()
         shared = run._shared if isinstance(run, Run) else {}

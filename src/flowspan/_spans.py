@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import concurrent.futures
 import contextvars
+import numbers
 import os
 import re
 import sys
@@ -268,12 +269,12 @@ class Spans:
                 parent = _active_below(outer)
                 parent_id = self.payloads.short(outer.component_id, MAX_ID_CHARS)
                 attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, parent_id or "")
-        else:
+        current = otel_context.get_current()
+        if run is None and not trace.get_current_span(current).get_span_context().is_valid:
             _guard.report(
                 "component outside a run",
                 "its span is a trace of its own; call start_tracers or flowspan.run before",
             )
-        current = otel_context.get_current()
         context = current if parent is None else trace.set_span_in_context(parent, current)
         tracer = run._tracer if isinstance(run, Run) else self.tracer()
         try:
@@ -859,10 +860,13 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if not self._recording or self.ended:
                 return
             late: dict[str, Any] = dict(_MODEL_KINDS) if self.type == "llm" else {}
-            if type(input_tokens) is int and 0 <= input_tokens < _MAX_INT:
-                late[semconv.GEN_AI_USAGE_INPUT_TOKENS] = input_tokens
-            if type(output_tokens) is int and 0 <= output_tokens < _MAX_INT:
-                late[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = output_tokens
+            for attribute, given in (
+                (semconv.GEN_AI_USAGE_INPUT_TOKENS, input_tokens),
+                (semconv.GEN_AI_USAGE_OUTPUT_TOKENS, output_tokens),
+            ):
+                tokens = _tokens(given)
+                if tokens is not None:
+                    late[attribute] = tokens
             if model_name := self._spans.payloads.short(model):
                 late[semconv.GEN_AI_REQUEST_MODEL] = model_name
             self.span.set_attributes(late)
@@ -872,10 +876,23 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
                     late.get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, 0),
                 )
 
-    def set_error(self, error: BaseException) -> None:
+    def set_error(self, error: BaseException | str) -> None:
         with _SET_ERROR:
-            if self._recording and not self.ended:
+            if not self._recording or self.ended:
+                return
+            if not isinstance(error, BaseException):
+                if not error or type(error) is not str:
+                    _guard.report("set_error without an error", "give the exception or a text")
+                    return
+                error = OtherError(error)
+            if is_cancellation(error):
+                self.span.set_attribute(semconv.COMPONENT_STATUS, semconv.STATUS_CANCELLED)
+                self.span.add_event(semconv.CANCELLED)
+            else:
                 self._fail(error, event=True)
+            for above in (self, self.outer, self.run):  # it may be raised as well
+                if isinstance(above, _Recorded):
+                    above._shown_below(error)
 
     # ---- ending
 
@@ -916,12 +933,12 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if capture and self.type == "tool":
                 self._also(semconv.GEN_AI_TOOL_CALL_RESULT, self._outputs)
         if outcome == semconv.STATUS_ERROR and error is not None:
-            self._fail(error, event=_where_raised(error) not in self._raised)
+            self._fail(error, event=not _is_shown(error, self._raised))
             if isinstance(self.outer, ComponentSpan):
                 self.outer._shown_below(error)
         elif outcome == semconv.STATUS_CANCELLED or status is not None:
             span.set_attribute(semconv.COMPONENT_STATUS, status or outcome or "")
-            if status is None:
+            if status is None and not (error and _is_shown(error, self._raised)):
                 span.add_event(semconv.CANCELLED)
         if self._logs > self._spans.max_logs:
             span.set_attribute(semconv.LOGS_DROPPED, self._logs - self._spans.max_logs)
@@ -977,16 +994,46 @@ def _where_raised(error: BaseException) -> _Raise:
     return id(error), id(step.tb_frame.f_code), step.tb_lineno
 
 
+def _is_shown(error: BaseException, origins: Sequence[_Raise]) -> bool:
+    """Whether *error* is one of *origins*, or a group of nothing else."""
+    if not origins:
+        return False
+    if _where_raised(error) in origins:
+        return True
+    return isinstance(error, _GROUP) and all(_is_shown(each, origins) for each in error.exceptions)
+
+
 def _stems_from(error: BaseException, origins: Sequence[_Raise]) -> bool:
     """Whether *error* is one of *origins* or was raised because of it."""
     seen: BaseException | None = error
     for _ in range(20):
         if seen is None or not origins:
             return False
-        if _where_raised(seen) in origins:
+        if _is_shown(seen, origins):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def _tokens(given: Any) -> int | None:
+    """A count of tokens as it fits the wire, of any type for whole numbers; else None."""
+    kind = type(given)
+    whole = issubclass(kind, numbers.Integral) and not issubclass(kind, bool)
+    if whole or (issubclass(kind, float) and float.is_integer(given)):
+        number = int(given)
+        if 0 <= number < _MAX_INT:
+            return number
+    if given is not None:
+        _guard.report("usage that is no count of tokens", "it is left out; give whole numbers")
+    return None
+
+
+class OtherError(Exception):
+    """An error that was given as a text; its name is the `error.type` of what is no exception."""
+
+
+OtherError.__module__ = "builtins"
+OtherError.__qualname__ = "_OTHER"
 
 
 def error_type(error: BaseException) -> str:

@@ -124,8 +124,12 @@ class ComponentTraceContext(ABC):
         """
 
     @abstractmethod
-    def set_error(self, error: BaseException) -> None:
-        """Record an error that the component handles itself instead of raising it."""
+    def set_error(self, error: BaseException | str) -> None:
+        """
+        Record an error that the component handles itself instead of raising it.
+
+        A cancellation is recorded as one, a text as an error with that message.
+        """
 
 
 RUN: Final[ContextVar[TraceContext | None]] = ContextVar("flowspan_run", default=None)

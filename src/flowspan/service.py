@@ -13,6 +13,7 @@ import sys
 from collections.abc import (
     AsyncGenerator,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -31,7 +32,7 @@ from flowspan import _guard
 from flowspan._component import Component, Edge, describe
 from flowspan._guard import guard
 from flowspan._payload import state
-from flowspan._spans import ComponentSpan, Run, end_orphans
+from flowspan._spans import ComponentSpan, OtherError, Run, end_orphans
 from flowspan.context import (
     COMPONENT,
     RUN,
@@ -203,7 +204,7 @@ class TracingService:
                 run.set_outputs(outputs)
             if error is not None and not isinstance(error, BaseException):
                 _guard.report("end_tracers with an error that is none", "give it the exception")
-                error = _OTHER(error)
+                error = OtherError(error)
             run.end(error)
 
     def get_langchain_callbacks(self) -> list[Any]:
@@ -247,14 +248,6 @@ class TracingService:
             await asyncio.to_thread(self._pipeline.force_flush)
 
 
-class _OTHER(Exception):  # its name is the `error.type` of an error that is none
-    pass
-
-
-_OTHER.__module__ = "builtins"
-_OTHER.__qualname__ = "_OTHER"
-
-
 # ---- scopes: open, attach, detach, end
 
 
@@ -277,7 +270,8 @@ class _Scope(Generic[Y]):
         self._opened: Any = None
 
     def __enter__(self) -> Y:
-        opened = self._opened = self._open()
+        opened = self._open()
+        self._opened = opened if self._opened is None else self._both(opened)
         return opened if self._given is None else self._given
 
     def __exit__(
@@ -286,13 +280,16 @@ class _Scope(Generic[Y]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        opened = self._opened
+        self._opened = None
         try:
-            close(self._opened, error)
+            close(opened if type(opened) is not list else self._own(opened), error)
         except Exception as failure:  # noqa: BLE001
             _END.failed(failure)
 
     async def __aenter__(self) -> Y:
-        opened = self._opened = self._open()
+        opened = self._open()
+        self._opened = opened if self._opened is None else self._both(opened)
         return opened if self._given is None else self._given
 
     async def __aexit__(
@@ -301,10 +298,26 @@ class _Scope(Generic[Y]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        opened = self._opened
+        self._opened = None
         try:
-            close(self._opened, error)
+            close(opened if type(opened) is not list else self._own(opened), error)
         except Exception as failure:  # noqa: BLE001
             _END.failed(failure)
+
+    # One scope in several `with` at once, nested or in several tasks: each has its own.
+
+    def _both(self, opened: Any) -> list[Any]:
+        before = self._opened if type(self._opened) is list else [self._opened]
+        return [*before, opened]
+
+    def _own(self, opened: list[Any]) -> Any:
+        """Which of them was opened by this `with`: that which is current here."""
+        current = (COMPONENT.get(), RUN.get())
+        own = next((one for one in reversed(opened) if one in current), opened[-1])
+        left = [one for one in opened if one is not own]
+        self._opened = left or None
+        return own
 
 
 def open_component(
@@ -362,7 +375,7 @@ class Scope(_Scope[C]):
     """
     A `with`, an `async with` or a decorator: for functions, coroutines and generators.
 
-    Good for one ``with``; as a decorator it makes a span of its own for each call.
+    Each ``with`` of it, and as a decorator each call, makes a span of its own.
     """
 
     __slots__ = ("_make",)
@@ -385,8 +398,8 @@ class Scope(_Scope[C]):
 def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
     if isinstance(function, (classmethod, staticmethod)):
         return type(function)(_decorated(function.__func__, make))
-    if not callable(function):
-        raise TypeError(f"{function!r}: expected a function to decorate")
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"{function!r}: expected a function to decorate, or a method of a class")
     title = getattr(function, "__name__", type(function).__name__)
     try:
         signature: inspect.Signature | None = inspect.signature(function)
@@ -397,7 +410,10 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
         return make(title, _arguments(signature, args, kwargs))
 
     wrapper: Any
-    if inspect.isasyncgenfunction(function):
+    plain = inspect.isroutine(function) or isinstance(function, functools.partial)
+    code: Any = function if plain else type(function).__call__
+    awaited = inspect.iscoroutinefunction(code) or _is_generator_to_await(code)
+    if inspect.isasyncgenfunction(code):
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
@@ -426,7 +442,7 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
                     except BaseException as error:  # noqa: BLE001 - the generator's to handle
                         sent, thrown = None, error
 
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(code) and not awaited:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -452,7 +468,7 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
                     except BaseException as error:  # noqa: BLE001 - the generator's to handle
                         sent, thrown = None, error
 
-    elif inspect.iscoroutinefunction(function):
+    elif awaited:
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -465,12 +481,20 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with opened(args, kwargs) as current:
+            scope = opened(args, kwargs)
+            with scope as current:
                 result = function(*args, **kwargs)
+                if inspect.iscoroutine(result):
+                    return _Steps(scope).awaited(result)
                 current.set_outputs(result)
                 return result
 
     return wrapper  # type: ignore[no-any-return]
+
+
+def _is_generator_to_await(code: Any) -> bool:
+    flags: int = getattr(getattr(code, "__code__", None), "co_flags", 0)
+    return bool(flags & inspect.CO_ITERABLE_COROUTINE)  # `types.coroutine`
 
 
 def _is_function(name: object) -> bool:
@@ -508,6 +532,27 @@ class _Steps:
         if len(self._items) < _MAX_ITEMS and opened.recording:
             with _OUTPUTS:
                 self._items.append(item if type(item) is str else opened.frozen(item))
+
+    def awaited(self, result: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """A coroutine that a plain function gave: the span that is current ends when it has run."""
+        opened = self._opened = self._scope._opened
+        self._inside = here()
+        if opened.attachment is not None:
+            opened.attachment.detach()
+        self._scope._opened = _nothing(ComponentSpan())
+
+        async def run() -> Any:
+            try:
+                with self.attached():
+                    found = await result
+                opened.set_outputs(found)
+            except BaseException as error:
+                self.__exit__(type(error), error, None)
+                raise
+            self.__exit__(None, None, None)
+            return found
+
+        return run()
 
     @contextmanager
     def attached(self) -> Iterator[None]:
