@@ -1,6 +1,7 @@
 """Wild callers, threads, forks and the garbage collector: what they must not do to a run."""
 
 import asyncio
+import base64
 import contextvars
 import copy
 import enum
@@ -9,6 +10,7 @@ import gc
 import json
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -389,6 +391,11 @@ STRUCTURES: list[Any] = [
     {Key.PASSWORD: "hunter2"},
     {"x" * 300 + "_password": "hunter2"},
     [("x-api-key", "hunter2"), (b"authorization", b"hunter2")],
+    [["x-api-key", "hunter2"]],
+    *({key: "hunter2"} for key in ("pass", "db_pass", "SMTP_PASS", "auth", "session_key")),
+    *({key: "hunter2"} for key in ("Ocp-Apim-Subscription-Key", "connection_string")),
+    {"auth_tokens": ["hunter2"]},
+    {"lines": ["-----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4", "", "hunter2" * 9, "ab=="]},
 ]
 
 TEXTS = [
@@ -410,6 +417,25 @@ TEXTS = [
     "Cookie: session=hunter2",
     "client_secret: hunter2",
     "retry with token=hunter2",
+    "DB_PASS=hunter2",
+    '{"db_pass": "hunter2"}',
+    "<password>hunter2</password>",
+    '<db:Password type="text"> <![CDATA[hunter2]]></db:Password>',
+    "bot:hunter2@tcp(db.example.com:3306)/flows",
+    "Server=db;PWD=/hunter2",
+    "?code=hunter2",
+]
+
+HARMLESS = [
+    {"next_token": "x", "nextPageToken": "x", "eos_token": "</s>", "sep_token": "|"},
+    "connect(user, password=None)",
+    "password=None, token=null",
+    "/login?code=404&next=/",
+    "PWD=/home/bob",
+    "OLDPWD=/home/bob",
+    '{"next_token": "x", "eos_token": "</s>"}',
+    "the compass=north, bypass=1",
+    "<p>password</p>",
 ]
 
 
@@ -418,6 +444,26 @@ def test_no_secret_gets_through(value: Any):
     payload = PAYLOADS.freeze(value)
     assert "hunter2" not in payload.text
     assert payload.redacted
+
+
+@pytest.mark.parametrize("value", HARMLESS, ids=repr)
+def test_what_only_looks_like_a_secret_stays(value: Any):
+    assert PAYLOADS.freeze(value).redacted == 0
+
+
+def test_a_basic_password_may_be_in_any_language():
+    credentials = base64.b64encode("user:pässwörd".encode()).decode()
+    assert credentials not in PAYLOADS.freeze(f"Authorization header was Basic {credentials}").text
+
+
+def test_rows_of_numbers_are_no_cards():
+    """A card may begin a row of groups, not stand in the middle of one."""
+    rng = random.Random(7)
+    rows = [" ".join(str(rng.randrange(1000, 10_000)) for _ in range(40)) for _ in range(300)]
+    hit = sum(PAYLOADS.freeze(row).redacted for row in rows)
+    assert hit < 0.1 * len(rows)
+    assert PAYLOADS.freeze("12 4111 1111 1111 1111 1225").redacted == 1
+    assert PAYLOADS.freeze("1 2024 4111111111111111").redacted == 1
 
 
 @pytest.mark.parametrize("before", ["\\n", "%20", '"', " ", "="])

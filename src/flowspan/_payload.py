@@ -280,10 +280,10 @@ class _Walk:
             return self._mapping(value.items(), len(value), depth)
         if kind is str:
             return self._string(value)
-        if kind is tuple and len(value) == 2 and self._is_header(value[0]):
-            self.redacted += 1
-            return [self.visit(value[0], depth), REPLACEMENT]
         if kind is list or kind is tuple:
+            if len(value) == 2 and self._is_header(value[0]):
+                self.redacted += 1
+                return [self.visit(value[0], depth), REPLACEMENT]
             return self._sequence(value, len(value), depth)
         if kind is bool or value is None:
             return value
@@ -732,17 +732,25 @@ def _map_leaves(tree: Any, change: Any) -> Any:
     return None if tree is None else change(tree)
 
 
+_KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?!(?s:.*)-----END)").search
+_KEY_LINE: Final = re.compile(r"\s*(?:[A-Za-z0-9+/]{16,}=*|[A-Za-z]+-[A-Za-z]+: .*)?\s*").fullmatch
+
+
 def _redact_leaves(
     tree: Any, redactor: Redactor, patterns: Sequence[re.Pattern[str]]
 ) -> tuple[Any, int]:
     found = 0
+    in_key = False  # a private key, line by line
 
     def change(leaf: Any) -> Any:
-        nonlocal found
+        nonlocal found, in_key
         if type(leaf) is not str and (type(leaf) is not int or leaf < _LARGE):
             return leaf
+        if in_key and type(leaf) is str and _KEY_LINE(leaf):
+            return REPLACEMENT
         text, count = redactor.redact(str(_encodable(leaf)), patterns)
         found += count
+        in_key = count > 0 and _KEY_BEGINS(str(leaf)) is not None
         return text if count else leaf
 
     return _map_leaves(tree, change), found
