@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -568,6 +569,19 @@ def test_a_file_that_is_not_there_is_named():
     assert "/no/such/ca.pem" in problem
 
 
+def test_a_variable_that_is_no_text_is_a_problem():
+    """Read as what it says, so that a switch that is meant to be off is off; None is unset."""
+    env: Any = {"OTEL_SDK_DISABLED": True, "FLOWSPAN_CAPTURE_CONTENT": False}
+    env |= {"OTEL_SERVICE_NAME": None, "FLOWSPAN_MAX_PAYLOAD_BYTES": {}}
+    config = flowspan.Config.from_env(env)
+    assert config.disabled
+    assert not config.capture_content
+    assert config.service_name is None
+    assert config.max_payload_bytes == 32_768
+    assert "OTEL_SDK_DISABLED=True: expected a text; read as True" in config.problems
+    assert len(config.problems) == 4
+
+
 def test_one_long_text_does_not_empty_the_next():
     payload = PAYLOADS.freeze({"big": "x" * 1_000_000, "small": "y" * 100})
     assert tree(payload.text)["small"] == "y" * 100
@@ -834,3 +848,14 @@ async def test_generators_and_coroutines_are_carried(spans):
             assert list(carried[0]()) == list(carried[2]()) == [run, run]
             assert await carried[1]() is run
             assert flowspan.current_run() is other
+
+
+def test_a_component_below_a_span_needs_no_run(spans, failures):
+    """With a parent it is no trace of its own, as in a process pool; without one it is counted."""
+    with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=True))):
+        with flowspan.component("below"):
+            pass
+    assert failures == []
+    with flowspan.component("alone"):
+        pass
+    assert failures == ["component outside a run"]
