@@ -28,8 +28,8 @@ from flowspan._spans import (
     ComponentSpan,
     Run,
     _active_below,
+    _is_shown,
     _Recorded,
-    _where_raised,
     outcome_of,
 )
 from flowspan.context import current_component, current_run, innermost_run
@@ -214,7 +214,7 @@ class Call(_Recorded):
         self, error: BaseException | None, outcome: str | None, status: str | None
     ) -> None:
         if outcome == semconv.STATUS_ERROR and error is not None:
-            self._fail(error, event=_where_raised(error) not in self._raised)
+            self._fail(error, event=not _is_shown(error, self._raised))
             if self.above is not None:
                 self.above._shown_below(error)
         elif status is not None or outcome is not None:

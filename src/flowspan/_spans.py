@@ -883,8 +883,9 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if not isinstance(error, BaseException):
                 if not error or type(error) is not str:
                     _guard.report("set_error without an error", "give the exception or a text")
-                    return
-                error = OtherError(error)
+                else:
+                    self._fail(OtherError(error), event=True)
+                return
             if is_cancellation(error):
                 self.span.set_attribute(semconv.COMPONENT_STATUS, semconv.STATUS_CANCELLED)
                 self.span.add_event(semconv.CANCELLED)
