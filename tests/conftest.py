@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
+import socket
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +17,27 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import certificates as authority
 import flowspan
+from collectors import Raw
 from flowspan import _guard, _spans, pipeline
+from flowspan.config import OtlpConfig
 from flowspan.context import COMPONENT, RUN
+from flowspan.delivery._transport import Transport, make_transport
 from processes import Sink
 
 pytest_plugins = ["backends.plugin"]
+
+# Undelivered spans wait below here, not in the developer's own directory.
+_state = tempfile.TemporaryDirectory(prefix="flowspan-state-")
+os.environ["XDG_STATE_HOME"] = _state.name
+
+
+@pytest.fixture(autouse=True)
+def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One for each test: what one leaves undelivered is not the next one's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
 
 
 class Spans:
@@ -134,3 +153,45 @@ def sink() -> Iterator[Sink]:
     sink = Sink()
     yield sink
     sink.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a CA, and of a server's and a client's certificate by it."""
+    return authority.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in bundles:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def transport(no_proxy_of_the_machine: None) -> Iterator[Callable[..., Transport]]:
+    """`transport(url, compression="gzip")`: closed at the end."""
+    made: list[Transport] = []
+
+    def make(endpoint: str, **settings: Any) -> Transport:
+        made.append(make_transport(OtlpConfig(endpoint=endpoint, **settings)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[..., Raw]]:
+    """`raw(talk)`: a server of sockets, closed at the end."""
+    made: list[Raw] = []
+
+    def make(talk: Callable[[socket.socket], None], **how: Any) -> Raw:
+        made.append(Raw(talk, **how))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()

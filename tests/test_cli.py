@@ -142,7 +142,7 @@ def test_without_a_collector_one_line_says_so(shown: subprocess.CompletedProcess
     assert (shown.returncode, shown.stderr) == (0, "")
     assert re.fullmatch(
         r"No collector answers at http://127\.0\.0\.1:\d+/v1/traces "
-        r"\(Connection refused\): showing the traces here",
+        r"\(connection refused\): showing the traces here",
         shown.stdout.splitlines()[0],
     )
 

@@ -26,6 +26,7 @@ from flowspan.config import (
     ConfigError,
     LimitsConfig,
     OtlpConfig,
+    SpoolConfig,
 )
 
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -37,6 +38,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 URL = "expected an http:// or https:// URL"
 TARGET = f"{URL}, host:port, or a target such as dns:///host:port or unix:/path"
 TIMEOUT = "expected milliseconds from 1000 on, such as 10000, or seconds below, such as 10"
+COMPRESSION = "expected none, gzip, or zstd with flowspan[zstd] installed"
 MILLIS = "expected whole milliseconds, more than 0, such as 5000"
 COUNT = "expected a whole number from 0 to 2147483647"
 SIZE = "expected a whole number from 1 to 2147483647"
@@ -97,7 +99,8 @@ def test_the_defaults_in_the_reference_are_the_defaults():
     """
     Writing each variable's documented default into the environment changes nothing.
     """
-    env = {v.name: v.default for v in VARIABLES.values() if not v.default.startswith("a built-in")}
+    in_words = ("a built-in", "the user's")
+    env = {v.name: v.default for v in VARIABLES.values() if not v.default.startswith(in_words)}
 
     assert replace(Config.from_env(env), exporter_configured=False) == Config()
 
@@ -108,10 +111,10 @@ def test_the_reference_has_every_variable_with_every_column():
     """
     assert all(v.accepts and v.meaning for v in VARIABLES.values())
     assert all(name == v.name for name, v in VARIABLES.items())
-    assert not [name for name in VARIABLES if "SPOOL" in name or "PROPAGATORS" in name]
+    assert not [name for name in VARIABLES if "PROPAGATORS" in name]
     read = {
         variable.name
-        for part in (Config, OtlpConfig, BatchConfig, LimitsConfig)
+        for part in (Config, OtlpConfig, BatchConfig, SpoolConfig, LimitsConfig)
         for f in fields(part)
         for variable in f.metadata.get("variables", ())
     }
@@ -232,6 +235,7 @@ UNDERSTOOD: list[tuple[dict[str, str], str, object]] = [
     ({f"{OTLP}TIMEOUT": "1000"}, "otlp.timeout", 1.0),
     ({f"{OTLP}TIMEOUT": "1500", f"{TRACES}TIMEOUT": "2500"}, "otlp.timeout", 2.5),
     ({f"{OTLP}COMPRESSION": "GZIP"}, "otlp.compression", "gzip"),
+    ({f"{OTLP}COMPRESSION": " Zstd"}, "otlp.compression", "zstd"),
     ({f"{OTLP}COMPRESSION": "gzip", f"{TRACES}COMPRESSION": "none"}, "otlp.compression", "none"),
     ({f"{OTLP}CERTIFICATE": os.devnull, f"{TRACES}CERTIFICATE": HERE}, "otlp.certificate", HERE),
     ({f"{OTLP}CLIENT_KEY": HERE}, "otlp.client_key", HERE),
@@ -289,6 +293,15 @@ UNDERSTOOD: list[tuple[dict[str, str], str, object]] = [
     ({"FLOWSPAN_REDACT_PATTERNS": "+x"}, "redact_patterns", (*DEFAULT_PATTERNS, "x")),
     ({"FLOWSPAN_MAX_PAYLOAD_BYTES": "1024"}, "max_payload_bytes", 1024),
     ({"FLOWSPAN_PARENTING": " Edge"}, "parenting", "edge"),
+    ({"FLOWSPAN_SPOOL_DIR": "~/spool"}, "spool.directory", "~/spool"),
+    ({"FLOWSPAN_SPOOL_DIR": "None"}, "spool.directory", "none"),
+    ({"FLOWSPAN_SPOOL_MAX_BYTES": "50000000"}, "spool.max_bytes", 50_000_000),
+    ({"FLOWSPAN_SPOOL_MAX_BYTES": "1.5 GiB"}, "spool.max_bytes", 3 * 2**29),
+    ({"FLOWSPAN_SPOOL_MAX_BYTES": "50MB"}, "spool.max_bytes", 50_000_000),
+    ({"FLOWSPAN_SPOOL_MAX_AGE": "90"}, "spool.max_age", 90.0),
+    ({"FLOWSPAN_SPOOL_MAX_AGE": "1.5h"}, "spool.max_age", 5400.0),
+    ({"FLOWSPAN_SPOOL_MAX_AGE": "7 D"}, "spool.max_age", 604800.0),
+    ({"FLOWSPAN_DURABILITY": "Strict"}, "spool.durability", "strict"),
     ({"FLOWSPAN_EXPORT": "ALWAYS"}, "export", "always"),
     ({"FLOWSPAN_EXPORT": "never"}, "export", "never"),
     ({"FLOWSPAN_SET_GLOBAL": "true"}, "set_global", True),
@@ -504,7 +517,7 @@ WRONG: list[tuple[dict[str, str], str, object, str]] = [
         {f"{OTLP}COMPRESSION": "deflate"},
         "otlp.compression",
         "none",
-        f"{OTLP}COMPRESSION='deflate': expected none or gzip; using none",
+        f"{OTLP}COMPRESSION='deflate': {COMPRESSION}; using none",
     ),
     *[
         (
@@ -588,6 +601,42 @@ WRONG: list[tuple[dict[str, str], str, object, str]] = [
         DEFAULT_PATTERNS,
         f"FLOWSPAN_REDACT_PATTERNS='x{{99999999999}}': {PATTERNS} (not 'x{{99999999999}}', "
         "the repetition number is too large); using the defaults and the other patterns",
+    ),
+    *(
+        (
+            {"FLOWSPAN_SPOOL_MAX_BYTES": text},
+            "spool.max_bytes",
+            512 * 2**20,
+            f"FLOWSPAN_SPOOL_MAX_BYTES={text!r}: expected bytes, such as 50000000 or 512 MiB, "
+            "no less than 1048576; using 512 MiB",
+        )
+        for text in ("lots", "-1", "0", "1000", "5 parsecs", "1..5MB", "9" * 40, "٣٣٣٣٣٣٣٣")
+    ),
+    *(
+        (
+            {"FLOWSPAN_SPOOL_MAX_AGE": text},
+            "spool.max_age",
+            72 * 3600.0,
+            f"FLOWSPAN_SPOOL_MAX_AGE={text!r}: expected seconds, or a number with s, m, h or d, "
+            "such as 72h; using 72h",
+        )
+        for text in ("forever", "0", "-5m", "3 weeks", "1e300d")
+    ),
+    *(
+        (
+            {"FLOWSPAN_SPOOL_DIR": text},
+            "spool.directory",
+            None,
+            f"FLOWSPAN_SPOOL_DIR={text!r}: expected the path of a directory, made if it is "
+            "missing, or none; using the user's state directory",
+        )
+        for text in (HERE, "spool\0dir")
+    ),
+    (
+        {"FLOWSPAN_DURABILITY": "paranoid"},
+        "spool.durability",
+        "normal",
+        "FLOWSPAN_DURABILITY='paranoid': expected normal or strict; using normal",
     ),
     (
         {"FLOWSPAN_PARENTING": "tree"},
@@ -1005,6 +1054,35 @@ def test_right_values_in_code():
     assert Config(resource_attributes={"service.name": "bot"}).service_name == "bot"
     assert Config(exporters=()).exporters == ()
     assert Config(exporters=("Zipkin_json",), sampler="my_sampler").problems == ()
+
+
+def test_zstd_needs_its_package(monkeypatch: pytest.MonkeyPatch):
+    """
+    Without it the warning names what to install, and requests are sent as they are.
+    """
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+
+    config = Config.from_env({f"{OTLP}COMPRESSION": "zstd"})
+
+    assert config.otlp.compression == "none"
+    assert config.problems == (f"{OTLP}COMPRESSION='zstd': {COMPRESSION}; using none",)
+    with pytest.raises(ConfigError, match=r"flowspan\[zstd\] installed"):
+        OtlpConfig(compression="zstd")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [
+        ("https://me:sesame@c:4318/v1/traces?key=sesame", "https://c:4318/v1/traces"),
+        ("http://c/a@b", "http://c/a@b"),
+        ("http://[::1]:4318/v1/traces", "http://[::1]:4318/v1/traces"),
+    ],
+)
+def test_an_endpoint_is_shown_without_its_secrets(endpoint: str, shown: str):
+    """
+    User, password and query are left out.
+    """
+    assert OtlpConfig(endpoint=endpoint).shown_endpoint == shown
 
 
 def test_limits_are_what_the_sdk_takes():

@@ -16,6 +16,7 @@ from flowspan.config import VARIABLES
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 VALUES = ("STATUS_", "MIME_", "LINK_EDGE", "LINK_RESUME", "LINK_ORIGIN", "SCOPE_", "SCHEMA_")
+VALUES += ("METRIC_", "OTEL_COMPONENT_")
 
 
 def names_in(heading: str) -> list[str]:
@@ -33,6 +34,13 @@ def test_the_reference_lists_each_attribute_once():
     ]
 
     assert names_in("Attributes and events") == written
+
+
+def test_the_reference_lists_each_metric_once():
+    """No metric without a line, no line without a metric."""
+    metrics = [value for name, value in vars(semconv).items() if name.startswith("METRIC_")]
+
+    assert names_in("Metrics") == metrics
 
 
 def test_the_reference_lists_each_variable_once():

@@ -117,6 +117,12 @@ def _is_file(value: object) -> bool:
     return isinstance(value, str) and os.path.isfile(value) and os.access(value, os.R_OK)
 
 
+def _is_directory(value: object) -> bool:
+    if not _is_text(value) or "\0" in cast("str", value):
+        return False
+    return value == "none" or not os.path.isfile(os.path.expanduser(cast("str", value)))
+
+
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -187,12 +193,31 @@ def one_of(*names: str) -> Kind:
     )
 
 
+def _is_compression(value: object) -> bool:
+    if value == "zstd":
+        from importlib.util import find_spec  # seldom needed
+
+        return find_spec("zstandard") is not None
+    return value in ("none", "gzip")
+
+
+COMPRESSION = Kind(
+    accepts="none, gzip, or zstd with flowspan[zstd] installed",
+    fits=lambda value: isinstance(value, str) and _is_compression(value),
+    read=str.lower,
+)
 TEXT = Kind(accepts="text", fits=_is_text)
 OPTIONAL_TEXT = Kind(accepts="text", in_code="text or None", fits=_optional(_is_text))
 PATH = Kind(
     accepts="the path of a readable file",
     in_code="the path of a readable file, or None",
     fits=_optional(_is_file),
+)
+DIRECTORY = Kind(
+    accepts="the path of a directory, made if it is missing, or none",
+    in_code="the path of a directory, 'none', or None for the user's state directory",
+    fits=_optional(_is_directory),
+    read=lambda text: "none" if text.lower() == "none" else text,
 )
 TEXTS = Kind(accepts="a tuple of texts", fits=_is_texts)
 FLAG = Kind(accepts="true or false", in_code="True or False", fits=_is_flag, read=_read_flag)
@@ -287,6 +312,32 @@ TIMEOUT = Kind(
     in_code=MILLIS.in_code,
     fits=_is_seconds,
     read=_read_timeout,
+)
+
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_PERIODS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LEAST_BYTES = 2**20
+
+
+def _read_with_unit(text: str, units: Mapping[str, int]) -> float:
+    found = re.fullmatch(r"([0-9.]+)\s*([a-zA-Z]*)", text)
+    if found is None or found[2].lower() not in units:
+        raise Wrong
+    return _read_number(found[1]) * units[found[2].lower()]
+
+
+BYTES = Kind(
+    accepts=f"bytes, such as 50000000 or 512 MiB, no less than {_LEAST_BYTES}",
+    fits=lambda value: isinstance(value, int) and _is_number(value, _LEAST_BYTES, 2**63 - 1),
+    read=lambda text: int(min(_read_with_unit(text, _UNITS), 2**63)),
+)
+PERIOD = Kind(
+    accepts="seconds, or a number with s, m, h or d, such as 72h",
+    in_code="seconds, more than 0, such as 3600.0",
+    fits=_is_seconds,
+    read=lambda text: float(_read_with_unit(text, _PERIODS)),
 )
 RATIO = Kind(
     accepts="a number from 0 to 1, such as 0.25",

@@ -14,6 +14,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import json
 import math
 import pathlib
 import re
@@ -104,6 +105,18 @@ def type_name(value: object) -> str:
     return clean(f"<{prefix}{name}>")[:MAX_KEY_CHARS]
 
 
+def shortened(text: str, max_bytes: int) -> str:
+    """*text*, frozen before, in *max_bytes*: JSON stays valid JSON, other text ends in a mark."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= max_bytes:
+        return text
+    try:
+        tree = _loads(data)
+    except ValueError:
+        return _cut(data.decode(), len(text), max_bytes)
+    return _fitting(tree, max_bytes).decode()
+
+
 class Payloads:
     """
     Turns values into payloads of at most *max_bytes* UTF-8 bytes. Safe from any thread.
@@ -138,20 +151,12 @@ class Payloads:
         data = _dumps(tree)
         if len(data) > self._max_bytes:
             truncated = True
-            data = self._shrunk(tree)
+            data = _fitting(tree, self._max_bytes)
         return Payload(data.decode(), MIME_JSON, truncated, redacted)
 
     def tree(self, payload: Payload) -> Any:
         """What *payload* holds, in JSON's types."""
         return payload.text if payload.mime_type == MIME_TEXT else orjson.loads(payload.text)
-
-    def _shrunk(self, tree: Any) -> bytes:
-        """The JSON of *tree*, cut evenly until it fits."""
-        for chars, items in _SHRINK:
-            data = _dumps(_shrink(tree, chars, items))
-            if len(data) <= self._max_bytes:
-                return data
-        return orjson.dumps("…") if self._max_bytes >= 5 else b"0"
 
     def _bounded(self, value: object) -> tuple[Any, bool, int]:
         """A bounded copy of *value* in JSON's types without secrets; whether cut, how many."""
@@ -195,15 +200,7 @@ class Payloads:
             text = text[margin:] if keep_end else text[:-margin]
         elif len(text) * 4 <= limit or len(text.encode()) <= limit:
             return Payload(text, MIME_TEXT, False, redacted)
-        mark = f"…[cut, {size} characters]"
-        room = limit - len(mark.encode())
-        if room < 0:
-            room, mark = limit, ""
-        data = text.encode()
-        if keep_end:
-            text = mark + data[max(0, len(data) - room) :].decode("utf-8", "ignore")
-        else:
-            text = data[:room].decode("utf-8", "ignore") + mark
+        text = _cut(text, size, limit, keep_end=keep_end)
         return Payload(text, MIME_TEXT, True, redacted)
 
     def short(self, value: object, limit: int = MAX_NAME_CHARS) -> str | None:
@@ -238,7 +235,7 @@ class Payloads:
         tree = [{"role": role, "parts": [{"type": "text", "content": content.text}]}]
         data = _dumps(tree)
         fits = len(data) <= self._max_bytes
-        text = (data if fits else self._shrunk(tree)).decode()
+        text = (data if fits else _fitting(tree, self._max_bytes)).decode()
         return Payload(text, MIME_JSON, content.truncated or not fits)
 
 
@@ -707,6 +704,41 @@ def _labelled(head: Any, cells: list[Any], unlabelled: type) -> Any:
     if issubclass(type(head.index), unlabelled):
         return cells
     return _Pairs(zip(head.index, cells, strict=True))
+
+
+def _fitting(tree: Any, max_bytes: int) -> bytes:
+    """The JSON of *tree*, cut evenly until it fits."""
+    for chars, items in _SHRINK:
+        try:
+            data = _dumps(_shrink(tree, chars, items))
+        except (RecursionError, TypeError):  # nested too deep to be written
+            break
+        if len(data) <= max_bytes:
+            return data
+    return orjson.dumps("…") if max_bytes >= 5 else b"0"
+
+
+def _cut(text: str, size: int, max_bytes: int, *, keep_end: bool = False) -> str:
+    """The start or the end of *text*, which once had *size* characters, and a mark."""
+    mark = f"…[cut, {size} characters]"
+    room = max_bytes - len(mark.encode())
+    if room < 0:
+        room, mark = max_bytes, ""
+    data = text.encode()
+    if keep_end:
+        return mark + data[max(0, len(data) - room) :].decode("utf-8", "ignore")
+    return data[:room].decode("utf-8", "ignore") + mark
+
+
+def _loads(data: bytes) -> Any:
+    """*data* in JSON's types; `…` if it is JSON nested too deep for that. Raises ValueError."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        try:  # takes what orjson does not: NaN, numbers of any length
+            return json.loads(data)
+        except RecursionError:
+            return "…"
 
 
 def _dumps(tree: Any) -> bytes:

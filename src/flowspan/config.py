@@ -6,6 +6,7 @@ First the variables, then the settings they fill, then the reading. What a value
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -13,8 +14,11 @@ from typing import Any, TypeVar
 from flowspan._config_parse import (
     ATTRIBUTES,
     BASE_URL,
+    BYTES,
+    COMPRESSION,
     CONTENT,
     COUNT,
+    DIRECTORY,
     EXPORTERS,
     FLAG,
     GRPC_TARGET,
@@ -24,6 +28,7 @@ from flowspan._config_parse import (
     OPTIONAL_COUNT,
     OPTIONAL_TEXT,
     PATH,
+    PERIOD,
     RATIO,
     RATIO_SAMPLERS,
     SAMPLER,
@@ -101,7 +106,7 @@ _LISTED = (
     ),
     *_otlp("HEADERS", HEADERS, "", "sent with each request; never logged"),
     *_otlp("TIMEOUT", TIMEOUT, "10", "how long one request may take"),
-    *_otlp("COMPRESSION", one_of("none", "gzip"), "none", "how requests are compressed"),
+    *_otlp("COMPRESSION", COMPRESSION, "none", "how requests are compressed; grpc has no zstd"),
     *_otlp("CERTIFICATE", PATH, "", "CAs to trust instead of the system's, PEM"),
     *_otlp("CLIENT_KEY", PATH, "", "our private key for mTLS, PEM"),
     *_otlp("CLIENT_CERTIFICATE", PATH, "", "our certificate for mTLS, PEM"),
@@ -169,6 +174,20 @@ _LISTED = (
         one_of("auto", "always", "never"),
         "auto",
         "our exporter: only where no provider is set, beside the one that is, or not at all",
+    ),
+    Variable(
+        "FLOWSPAN_SPOOL_DIR",
+        DIRECTORY,
+        "the user's state directory",
+        "where undelivered spans wait; none: only in memory",
+    ),
+    Variable("FLOWSPAN_SPOOL_MAX_BYTES", BYTES, "512 MiB", "how much may wait; the oldest go"),
+    Variable("FLOWSPAN_SPOOL_MAX_AGE", PERIOD, "72h", "how long a span may wait"),
+    Variable(
+        "FLOWSPAN_DURABILITY",
+        one_of("normal", "strict"),
+        "normal",
+        "strict: a span is in the spool before its end returns; normal: within 20 ms",
     ),
     Variable("FLOWSPAN_SET_GLOBAL", FLAG, "false", "our provider becomes the global one"),
     Variable("TRACEPARENT", TRACEPARENT, "", "the parent of the runs in this process"),
@@ -258,6 +277,11 @@ class OtlpConfig:
         if scheme in ("http", "https"):
             object.__setattr__(self, "insecure", scheme == "http")
 
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint for a message: without user, password and query."""
+        return re.sub(r"(?s)\?.*", "", re.sub(r"(?s)^([^/@]*//)?[^/]*@", r"\1", self.endpoint))
+
     def __repr__(self) -> str:
         shown = (f"{f.name}={f.metadata['kind'].show(getattr(self, f.name))}" for f in fields(self))
         return f"OtlpConfig({', '.join(shown)})"
@@ -277,6 +301,24 @@ class BatchConfig:
             # Who only asks for a short queue need not think of the batch.
             object.__setattr__(self, "max_export_batch_size", min(512, self.max_queue_size))
         _check(self, max_export_batch_size=size_up_to(self.max_queue_size))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolConfig:
+    """
+    Where finished spans wait for the collector, how many bytes and how many seconds at most.
+
+    *directory* is used as it is; None is one of our own below the user's state directory, "none"
+    only memory. *durability* "strict": a span is in the spool before its `end()` returns.
+    """
+
+    directory: str | None = _setting(None, "FLOWSPAN_SPOOL_DIR")
+    max_bytes: int = _setting(512 * 2**20, "FLOWSPAN_SPOOL_MAX_BYTES")
+    max_age: float = _setting(72 * 3600.0, "FLOWSPAN_SPOOL_MAX_AGE")
+    durability: str = _setting("normal", "FLOWSPAN_DURABILITY")
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 _ALL_COUNT, _ALL_LENGTH = "OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
@@ -328,6 +370,7 @@ class Config:
     exporter_configured: bool = field(default=False, metadata=_of(FLAG))
     otlp: OtlpConfig = field(default_factory=OtlpConfig, metadata=_of(instance_of(OtlpConfig)))
     batch: BatchConfig = field(default_factory=BatchConfig, metadata=_of(instance_of(BatchConfig)))
+    spool: SpoolConfig = field(default_factory=SpoolConfig, metadata=_of(instance_of(SpoolConfig)))
     limits: LimitsConfig = field(
         default_factory=LimitsConfig, metadata=_of(instance_of(LimitsConfig))
     )
@@ -374,6 +417,7 @@ class Config:
         values.update(
             otlp=_read_otlp(read),
             batch=_read_batch(read),
+            spool=SpoolConfig(**read.all(SpoolConfig)),
             limits=LimitsConfig(**read.all(LimitsConfig)),
             exporter_configured=bool(read.understood & {"OTEL_TRACES_EXPORTER", *_ENDPOINT}),
             problems=tuple(read.problems),

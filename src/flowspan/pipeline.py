@@ -2,8 +2,8 @@
 Config -> TracerProvider: ours, or the one that is already there; `force_flush` and `shutdown`.
 
 Nothing starts at import: the pipeline opens with the first run or an explicit `configure()`. The
-SDK is imported then, and only if a provider of ours is needed. How finished spans leave is behind
-one function, `_way_out`; nothing else knows what it returns.
+SDK is imported then, and only if a provider of ours is needed. Finished spans leave by `_WayOut`:
+through `flowspan.delivery` over OTLP, and through the SDK's processors for other exporters.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import atexit
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -25,7 +27,7 @@ from flowspan import _guard, semconv
 from flowspan._payload import clean
 from flowspan._spans import Spans, end_all_open, open_runs
 from flowspan._version import __version__
-from flowspan.config import Config, ConfigError
+from flowspan.config import BatchConfig, Config, ConfigError
 from flowspan.context import ROOT_TRACE_ID
 
 if TYPE_CHECKING:
@@ -34,9 +36,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
+    from flowspan.delivery import DeliveryStats, DurableSpanProcessor
+
 logger = logging.getLogger("flowspan")
 
 DEFAULT_SERVICE_NAME = "flowspan"
+EXIT_TIMEOUT = 1.5
+"""Seconds that the network gets at exit; what is not delivered then waits in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,15 @@ class Stats:
     ended: int
     """Spans that ended and were sampled."""
     exported: int
-    """Spans that a collector has acknowledged."""
+    """Spans that a collector has acknowledged, or that another exporter has taken."""
+    waiting: int
+    """Spans on their way to a collector: in the spool, in memory, or being sent."""
     failed: int
-    """Spans whose export was given up."""
+    """Spans that were given up: dropped, rejected, set aside, or failed by another exporter."""
     reports: Mapping[str, int]
     """Failures of ours and misuse, by kind; each was logged once."""
+    delivery: tuple[DeliveryStats, ...] = ()
+    """Each OTLP exporter's own figures, with reasons."""
 
 
 class Pipeline:
@@ -75,7 +85,7 @@ class Pipeline:
         self._given = tracer_provider
         self._own: SdkTracerProvider | None = None
         self._own_failed = False
-        self._counter = _Counter()
+        self._way_out = _WayOut()
         self._closed = False
         self._lock = threading.RLock()
         self._seen: TracerProvider | None = None
@@ -126,7 +136,7 @@ class Pipeline:
                 if self.config.config_file is not None and _declared(self.config.config_file):
                     self._own_failed = True  # the file's provider is the global one now
                     return
-                own = make_provider(self.config, _way_out(self.config, self._counter))
+                own = make_provider(self.config, self._way_out.open(self.config))
             except Exception as error:
                 self._own_failed = True
                 if self.explicit:
@@ -135,6 +145,9 @@ class Pipeline:
                 _guard.report("could not build the pipeline", advice, error)
                 return
             self._own = own
+            # before the processors' own: what is open ends first
+            atexit.unregister(self._at_exit)
+            atexit.register(self._at_exit)
         if self.config.set_global and _provider_that_is_set() is None:
             if trace.get_tracer_provider() in _retired:
                 logger.warning(
@@ -162,19 +175,21 @@ class Pipeline:
 
         In somebody else's pipeline their processors are flushed, if they can be.
         """
-        flush = getattr(self._provider(), "force_flush", None)
+        provider = self._provider()
+        if provider is not None and provider is self._own:
+            return self._way_out.force_flush(timeout)
+        flush = getattr(provider, "force_flush", None)
         if not callable(flush):
             return True
-        before = self._counter.failed
-        done = _within(timeout, lambda: flush(max(1, int(timeout * 1000))))
-        return done and self._counter.failed == before
+        return _within(timeout, lambda: flush(max(1, int(timeout * 1000))))
 
     def shutdown(self, timeout: float = 5.0) -> bool:
         """
         End what is open, export what has ended, stop our thread. True if done in *timeout* seconds.
 
-        Runs after it record nothing until a new `configure()`. Twice is once. Somebody else's
-        provider is flushed, never shut down.
+        What could not be exported waits in the spool for the next process. Runs after it record
+        nothing until a new `configure()`. Twice is once. Somebody else's provider is flushed,
+        never shut down.
         """
         with self._lock:
             if self._closed:
@@ -187,14 +202,13 @@ class Pipeline:
         atexit.unregister(self._at_exit)
         if own is not None:
             _retired.add(own)
-            before = self._counter.failed
-            done = _within(timeout, own.shutdown) and self._counter.failed == before
+            done = self._way_out.close(timeout)
+            own.shutdown()
         return done
 
     def stats(self) -> Stats:
         """The figures so far."""
-        counter = self._counter
-        return Stats(counter.ended, counter.exported, counter.failed, _guard.counts())
+        return self._way_out.stats()
 
     def _at_exit(self) -> None:
         if self._closed:
@@ -202,6 +216,7 @@ class Pipeline:
         with _END_ALL:
             end_all_open(self.spans)
         if self._own is not None:
+            self._way_out.close(EXIT_TIMEOUT)
             self._own.shutdown()
 
 
@@ -299,7 +314,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     if _pipeline is not None:
         _pipeline._lock = threading.RLock()
-        _pipeline._counter.__init__()  # type: ignore[misc]
+        _pipeline._way_out.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -416,133 +431,118 @@ def _entry_point(group: str, name: str) -> Any:
     raise ConfigError(f"{name!r}: expected a name that a package offers as {group}")
 
 
-# ---- the way out, for now the SDK's batch processor and exporters
+# ---- the way out
 
 _OTLP = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 
 
-class _Counter:
-    """Counts spans on their way; each number is written by one place under the lock."""
+class _WayOut:
+    """The processors that take finished spans away: one for each exporter of a `Config`."""
 
     def __init__(self) -> None:
-        self.ended = 0
-        self.exported = 0
-        self.failed = 0
+        self._durable: list[DurableSpanProcessor] = []
+        self._others: list[SpanProcessor] = []
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """In the child: the counts were the parent's."""
+        self._ended = self._exported = self._failed = 0
         self._lock = threading.RLock()
 
-    def add(self, *, ended: int = 0, exported: int = 0, failed: int = 0) -> None:
-        with self._lock:
-            self.ended += ended
-            self.exported += exported
-            self.failed += failed
+    def open(self, config: Config) -> list[SpanProcessor]:
+        """Raises what an exporter's constructor raises."""
+        _import_sdk()
+        from flowspan.delivery import DurableSpanProcessor
 
+        for name in config.exporters:
+            if name in _OTLP:
+                protocol = _OTLP[name]
+                self._durable.append(DurableSpanProcessor(config, protocol=protocol))
+            else:
+                self._others.append(self._other(name, config.batch))
+        processors: list[SpanProcessor] = [*self._durable, *self._others]
+        return [self._counting(), *processors] if processors else []
 
-def _way_out(config: Config, counter: _Counter) -> list[SpanProcessor]:
-    """The processors that take finished spans away: one for each exporter of *config*."""
-    _import_sdk()
-    from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.sdk.trace.export import (
-        BatchSpanProcessor,
-        SimpleSpanProcessor,
-        SpanExportResult,
-    )
+    def force_flush(self, timeout: float) -> bool:
+        return self._all(timeout, lambda p, left: p.force_flush(max(1, int(left * 1000))))
 
-    class Counting(SpanProcessor):
-        def on_end(self, span: Any) -> None:
-            counter.add(ended=1)
+    def close(self, timeout: float) -> bool:
+        """The others are shut down by their provider; here they are flushed, in the time given."""
+        return self._all(
+            timeout,
+            lambda p, left: (
+                p.close(left) if p in self._durable else p.force_flush(int(left * 1000))
+            ),
+        )
 
-    def counted(exporter: SpanExporter) -> SpanExporter:
+    def _all(self, timeout: float, work: Callable[[Any, float], object]) -> bool:
+        """Whether *work* is done for each processor, and none failed, in *timeout* seconds."""
+        deadline = time.monotonic() + timeout
+        failed = self._failed
+        done = True
+        for processor in self._durable:  # they keep their time by themselves
+            done = bool(work(processor, max(0.0, deadline - time.monotonic()))) and done
+        for other in self._others:
+            left = max(0.001, deadline - time.monotonic())
+            done = _within(left, partial(work, other, left)) and done
+        return done and self._failed == failed
+
+    def stats(self) -> Stats:
+        each = tuple(processor.stats() for processor in self._durable)
+        given_up = sum(sum(s.dropped.values()) + s.rejected + s.parked for s in each)
+        return Stats(
+            ended=self._ended,
+            exported=self._exported + sum(s.exported for s in each),
+            waiting=sum(s.waiting + s.queued for s in each),
+            failed=self._failed + given_up,
+            reports=_guard.counts(),
+            delivery=each,
+        )
+
+    def _counting(self) -> SpanProcessor:
+        from opentelemetry.sdk.trace import SpanProcessor
+
+        way_out = self
+
+        class Counting(SpanProcessor):
+            def on_end(self, span: Any) -> None:
+                with way_out._lock:
+                    way_out._ended += 1
+
+        return Counting()
+
+    def _other(self, name: str, batch: BatchConfig) -> SpanProcessor:
+        """What the SDK, or a package that registers exporters, offers under *name*."""
+        from opentelemetry.sdk.trace.export import (
+            BatchSpanProcessor,
+            ConsoleSpanExporter,
+            SimpleSpanProcessor,
+        )
+
+        if name == "console":
+            return SimpleSpanProcessor(self._counted(ConsoleSpanExporter()))
+        exporter = _entry_point("opentelemetry_traces_exporter", name)()
+        return BatchSpanProcessor(
+            self._counted(exporter),
+            max_queue_size=batch.max_queue_size,
+            schedule_delay_millis=batch.schedule_delay * 1000,
+            max_export_batch_size=batch.max_export_batch_size,
+            export_timeout_millis=batch.export_timeout * 1000,
+        )
+
+    def _counted(self, exporter: SpanExporter) -> SpanExporter:
+        from opentelemetry.sdk.trace.export import SpanExportResult
+
         export = exporter.export
 
         def export_and_count(spans: Any) -> Any:
             result = export(spans)
-            if result is SpanExportResult.SUCCESS:
-                counter.add(exported=len(spans))
-            else:
-                counter.add(failed=len(spans))
+            with self._lock:
+                if result is SpanExportResult.SUCCESS:
+                    self._exported += len(spans)
+                else:
+                    self._failed += len(spans)
             return result
 
         exporter.export = export_and_count  # type: ignore[method-assign]
         return exporter
-
-    processors: list[SpanProcessor] = []
-    for name in config.exporters:
-        if name == "console":
-            from opentelemetry.sdk.trace.export import ConsoleSpanExporter
-
-            processors.append(SimpleSpanProcessor(counted(ConsoleSpanExporter())))
-            continue
-        _import_exporters(config, name)  # so that the variables are hidden only for a moment
-        with _hidden_environment("OTEL_EXPORTER_OTLP_"):
-            if name in _OTLP:
-                exporter = _otlp_exporter(config, _OTLP[name] or config.otlp.protocol)
-            else:
-                exporter = _entry_point("opentelemetry_traces_exporter", name)()
-        batch = config.batch
-        processors.append(
-            BatchSpanProcessor(
-                counted(exporter),
-                max_queue_size=batch.max_queue_size,
-                schedule_delay_millis=batch.schedule_delay * 1000,
-                max_export_batch_size=batch.max_export_batch_size,
-                export_timeout_millis=batch.export_timeout * 1000,
-            )
-        )
-    return [Counting(), *processors] if processors else []
-
-
-def _import_exporters(config: Config, name: str) -> None:
-    if name not in _OTLP:
-        return
-    if (_OTLP[name] or config.otlp.protocol) == "grpc":
-        import opentelemetry.exporter.otlp.proto.grpc.trace_exporter
-    else:
-        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401
-
-
-def _otlp_exporter(config: Config, protocol: str) -> SpanExporter:
-    otlp = config.otlp
-    if protocol == "grpc":
-        import grpc
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
-            OTLPSpanExporter as GrpcExporter,
-        )
-
-        credentials = None
-        if not otlp.insecure:
-            credentials = grpc.ssl_channel_credentials(
-                root_certificates=_read(otlp.certificate),
-                private_key=_read(otlp.client_key),
-                certificate_chain=_read(otlp.client_certificate),
-            )
-        return GrpcExporter(
-            endpoint=otlp.endpoint,
-            insecure=otlp.insecure,
-            credentials=credentials,
-            headers=tuple(otlp.headers.items()),
-            timeout=otlp.timeout,
-            compression=grpc.Compression.Gzip
-            if otlp.compression == "gzip"
-            else grpc.Compression.NoCompression,
-        )
-    from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
-        OTLPSpanExporter as HttpExporter,
-    )
-
-    return HttpExporter(
-        endpoint=otlp.endpoint,
-        certificate_file=otlp.certificate,
-        client_key_file=otlp.client_key,
-        client_certificate_file=otlp.client_certificate,
-        headers=dict(otlp.headers),
-        timeout=otlp.timeout,
-        compression=Compression.Gzip if otlp.compression == "gzip" else Compression.NoCompression,
-    )
-
-
-def _read(path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    with open(path, "rb") as file:
-        return file.read()

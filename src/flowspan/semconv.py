@@ -118,6 +118,18 @@ LOG_MESSAGE: Final = "log.message"
 LOGS_DROPPED: Final = "flowspan.logs.dropped"
 CANCELLED: Final = "flowspan.cancelled"  # event
 
+# metrics: the SDK's own names, and what the SDK has not
+OTEL_COMPONENT_NAME: Final = "otel.component.name"
+OTEL_COMPONENT_TYPE: Final = "otel.component.type"
+METRIC_PROCESSED: Final = "otel.sdk.processor.span.processed"
+METRIC_QUEUE_SIZE: Final = "otel.sdk.processor.span.queue.size"
+METRIC_QUEUE_CAPACITY: Final = "otel.sdk.processor.span.queue.capacity"
+METRIC_EXPORTED: Final = "otel.sdk.exporter.span.exported"
+METRIC_INFLIGHT: Final = "otel.sdk.exporter.span.inflight"
+METRIC_OPERATION_DURATION: Final = "otel.sdk.exporter.operation.duration"
+METRIC_SPOOL_SPANS: Final = "flowspan.spool.spans"
+METRIC_SPOOL_BYTES: Final = "flowspan.spool.bytes"
+
 # values
 STATUS_OK: Final = "ok"
 STATUS_ERROR: Final = "error"

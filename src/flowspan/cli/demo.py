@@ -7,12 +7,8 @@ Uses flowspan as an application would, by its public names. `tree.py` draws.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import logging
-import socket
-import ssl
 from dataclasses import replace
-from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -21,7 +17,8 @@ from rich.text import Text
 
 import flowspan
 from flowspan.cli.tree import trees
-from flowspan.config import OtlpConfig
+from flowspan.config import SpoolConfig
+from flowspan.delivery._transport import Verdict, make_transport
 from flowspan.pipeline import make_provider
 
 _PROBE_TIMEOUT = 1.0
@@ -51,10 +48,12 @@ def show(jaeger_url: str) -> None:
         export="always",
         log_level=None,
         exporters=exporters or config.exporters,
+        spool=SpoolConfig(directory="none"),  # what others have left there is not the demo's
     )
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # we say it ourselves
+    for name in ("opentelemetry", "flowspan"):  # we say it ourselves
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
-    where = _shown(config.otlp.endpoint)
+    where = config.otlp.shown_endpoint
     if not any(name.startswith("otlp") for name in config.exporters):
         _say(console, "OTEL_TRACES_EXPORTER names no collector: showing the traces here")
     elif config.export == "never":
@@ -113,63 +112,21 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)  # one line, however long: a link stays a link
 
 
-def _shown(endpoint: str) -> str:
-    """*endpoint* without a user and password."""
-    parts = urlsplit(endpoint)
-    if "@" not in parts.netloc:
-        return endpoint
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 # ---- does a collector answer?
 
 
 def _trouble(config: flowspan.Config) -> str:
     """Why no collector takes our spans there; nothing if one does."""
-    otlp = config.otlp
-    grpc = otlp.protocol == "grpc" or "otlp_proto_grpc" in config.exporters
+    grpc = "otlp_proto_grpc" in config.exporters
+    otlp = replace(config.otlp, protocol="grpc") if grpc else config.otlp
+    transport = make_transport(otlp)
     try:
-        if grpc:
-            _connect(otlp.endpoint)
-            return ""
-        status = _posted(otlp)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return getattr(error, "strerror", None) or type(error).__name__
-    # An empty request may be wrong to it; what a wrong path or a missing key gets is not.
-    refused = status in (401, 403, 404, 405) or not (200 <= status < 300 or 400 <= status < 500)
-    advice = ", check OTEL_EXPORTER_OTLP_HEADERS" if status in (401, 403) else ""
-    return f"it says {status}{advice}" if refused else ""
-
-
-def _connect(endpoint: str) -> None:
-    target = urlsplit("//" + endpoint.rstrip("/").rpartition("/")[2])
-    with socket.create_connection(
-        (target.hostname or "localhost", target.port or 4317), _PROBE_TIMEOUT
-    ):
-        return
-
-
-def _posted(otlp: OtlpConfig) -> int:
-    """The status that an OTLP request with no span in it gets: only a collector takes that."""
-    url = urlsplit(otlp.endpoint)
-    host = url.hostname or "localhost"
-    connection: http.client.HTTPConnection
-    if url.scheme == "https":
-        tls = ssl.create_default_context(cafile=otlp.certificate)
-        if otlp.client_certificate is not None:
-            tls.load_cert_chain(otlp.client_certificate, otlp.client_key)
-        connection = http.client.HTTPSConnection(
-            host, url.port, timeout=_PROBE_TIMEOUT, context=tls
-        )
-    else:
-        connection = http.client.HTTPConnection(host, url.port, timeout=_PROBE_TIMEOUT)
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    headers = {**otlp.headers, "content-type": "application/x-protobuf"}
-    try:
-        connection.request("POST", path, b"", headers)
-        return connection.getresponse().status
+        answer = transport.send(b"", _PROBE_TIMEOUT)  # a request with no span in it
     finally:
-        connection.close()
+        transport.close()
+    if answer.verdict not in (Verdict.UNAVAILABLE, Verdict.MISCONFIGURED):
+        return ""
+    return answer.message.removeprefix(f"{otlp.shown_endpoint}: ")
 
 
 # ---- the flows

@@ -1,0 +1,397 @@
+"""
+Takes requests from the store, gives them to the transport, and decides what each answer means.
+
+A request leaves the store when the collector has it, and for no other reason of ours: an outage
+only makes it wait. Sender threads start with the first request, sleep without a timer while
+nothing is due, and are up to eight while the collector is slow; while it fails, one of them tries.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flowspan import _guard
+from flowspan.delivery._requests import shrink, split
+from flowspan.delivery._storage import Storage
+from flowspan.delivery._stored import Taken
+from flowspan.delivery._transport import Answer, Transport, Verdict
+
+logger = logging.getLogger("flowspan")
+
+MAX_SENDERS = 8
+REQUEST_BYTES = 1_000_000
+"""How much is joined into one request: little is sent twice when an acknowledgement is lost."""
+_LEAST_BYTES = 4096  # a span that is refused as too large at this size will never fit
+_FIRST_BACKOFF, _LONGEST_BACKOFF, _LONGEST_MISCONFIGURED = 0.5, 15.0, 60.0
+_MOST_REFUSALS = 32  # while nothing was accepted: then it is not one span that the collector means
+_MOST_SPANS = 8192
+_SLOW = 0.1  # seconds for a request, from where on several are sent at once
+_ADOPT_EVERY = 30.0  # seconds, and only while something is sent
+
+
+@dataclass(slots=True)
+class Counts:
+    """Of spans, but for *requests*, *retries* and *inflight*. Written under the exporter's lock."""
+
+    exported: int = 0
+    rejected: int = 0
+    parked: int = 0
+    requests: int = 0
+    retries: int = 0
+    inflight: int = 0
+    last_error: str = ""
+
+
+class Exporter:
+    """
+    The sender threads between a store and a transport. Thread-safe.
+
+    *delay*: seconds that a request waits for company; *max_spans*: so many are sent at once.
+    *timeout*: seconds for one request. *name*: the endpoint, as it may be shown.
+    """
+
+    def __init__(
+        self,
+        store: Storage,
+        transport: Transport,
+        *,
+        name: str,
+        timeout: float = 10.0,
+        delay: float = 5.0,
+        max_spans: int = 512,
+    ) -> None:
+        self.counts = Counts()
+        self._store, self._transport, self._name = store, transport, name
+        self._timeout, self._delay, self._max_spans = timeout, delay, max_spans
+        self._condition = threading.Condition(threading.RLock())
+        self._reset()
+        self._max_bytes = REQUEST_BYTES
+        self.on_request: Callable[[float, str], None] | None = None
+
+    def _reset(self) -> None:
+        self._senders: set[threading.Thread] = set()
+        self._due_at: float | None = None
+        self._closing = False
+        self._failures = 0
+        self._failed_at = 0.0
+        self._retry_at = 0.0
+        self._try_now = False
+        self._said: set[Verdict] = set()
+        self._taken_spans = self._taken_bytes = 0
+        self._flushing = 0
+        self._last_duration = 0.0
+        self._adopted_at = time.monotonic()
+
+    # ---- what the processor calls
+
+    def appended(self) -> None:
+        """Something lies in the store. Cheap; starts a sender if there is none."""
+        with self._condition:
+            self._set_due()
+            if self._due_at is not None:
+                self._start_sender(only_first=True)
+
+    def _set_due(self) -> None:
+        """Under the lock. A full request is due now, less than that after the delay."""
+        spans, size = self._store.unsent()
+        spans, size = spans - self._taken_spans, size - self._taken_bytes
+        if spans <= 0:
+            return
+        now = time.monotonic()
+        full = spans >= self._max_spans or size >= REQUEST_BYTES
+        due_at = now if full or self._flushing else now + self._delay
+        if self._due_at is None or due_at < self._due_at:
+            self._due_at = due_at
+            self._condition.notify()
+
+    def flush(self, settled: Callable[[], bool], deadline: float, *, once: bool = False) -> bool:
+        """
+        Send now. True as soon as *settled*, False at *deadline* on the monotonic clock.
+
+        *once*: False as soon as an attempt that began after this call has failed.
+        """
+        start = time.monotonic()
+        with self._condition:
+            self._flushing += 1
+            try:
+                self._due_at, self._try_now = start, True
+                self._condition.notify_all()
+                can_wait = self._start_sender(only_first=True)
+                while can_wait and not settled():
+                    left = deadline - time.monotonic()
+                    if left <= 0 or (once and self._failed_at > start):
+                        return False
+                    self._condition.wait(left)
+            finally:
+                self._flushing -= 1
+        while not settled():  # no thread can be started: the interpreter is ending
+            left = deadline - time.monotonic()
+            if left <= 0 or self._failed_at > start or not self._send_one(left):
+                return settled()
+        return True
+
+    def close(self, deadline: float) -> None:
+        """Stop the senders; one that waits for an answer is left behind at *deadline*."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+            senders = list(self._senders)
+        for sender in senders:
+            sender.join(max(0.0, deadline - time.monotonic()))
+
+    def after_fork(self) -> None:
+        """In the child: threads, connections and what is taken are the parent's."""
+        self._condition = threading.Condition(threading.RLock())
+        self.counts = Counts()
+        self._reset()
+
+    @property
+    def inflight(self) -> int:
+        """Spans that are being sent."""
+        return self._taken_spans
+
+    @property
+    def failing(self) -> bool:
+        return self._failures > 0
+
+    # ---- the threads
+
+    def _start_sender(self, *, only_first: bool) -> bool:
+        """Under the lock. Whether a sender is there now."""
+        self._senders = {sender for sender in self._senders if sender.is_alive()}
+        if self._closing or len(self._senders) >= (1 if only_first else MAX_SENDERS):
+            return bool(self._senders)
+        first = not self._senders
+        sender = threading.Thread(
+            target=self._run, args=(first,), name="flowspan-export", daemon=True
+        )
+        try:
+            sender.start()
+        except RuntimeError:  # too many threads, or the interpreter is ending
+            return bool(self._senders)
+        self._senders.add(sender)
+        return True
+
+    def _run(self, stays: bool) -> None:
+        while True:
+            with self._condition:
+                if stays:
+                    while not self._closing and (wait := self._until_due()) != 0:
+                        self._condition.wait(wait)
+                if self._closing or self._until_due() != 0:
+                    return
+            try:
+                self._send_one(self._timeout)
+            except Exception as error:  # noqa: BLE001 - the thread goes on, the failure is counted
+                _guard.report("could not send a request", "it is tried again", error)
+                self._failed(Answer(Verdict.UNAVAILABLE, type(error).__name__), time.monotonic())
+
+    def _until_due(self) -> float | None:
+        """Seconds until something is to be sent; None: nothing is, so far."""
+        if self._due_at is None:
+            return None
+        due_at = self._due_at
+        if self._failures:
+            if self.counts.inflight:
+                return None  # one tries; it notifies when it knows
+            if self._try_now:
+                return 0
+            due_at = max(due_at, self._retry_at)
+        return max(0.0, due_at - time.monotonic())
+
+    # ---- one request
+
+    def _send_one(self, timeout: float) -> bool:
+        """Take and send what is waiting, up to one request; False if nothing was."""
+        self._adopt()
+        taken = self._store.take(self._max_bytes, self._max_spans)
+        with self._condition:
+            self._try_now = False
+            self._due_at = None
+            if taken is None:
+                self._condition.notify_all()
+                return False
+            self._taken_spans += taken.spans
+            self._taken_bytes += len(taken.body)
+            self._set_due()
+            if self._until_due() == 0 and self._is_slow():
+                self._start_sender(only_first=False)
+        try:
+            self._handle(taken, timeout)
+        finally:
+            with self._condition:
+                self._taken_spans -= taken.spans
+                self._taken_bytes -= len(taken.body)
+                self._set_due()
+                self._condition.notify_all()
+        return True
+
+    def _is_slow(self) -> bool:
+        """Whether one sender more would help: all are busy, and not because of an outage."""
+        busy = self.counts.inflight + 1 >= len(self._senders)
+        return busy and not self._failures and self._last_duration > _SLOW
+
+    def _adopt(self) -> None:
+        now = time.monotonic()
+        if now - self._adopted_at > _ADOPT_EVERY:
+            self._adopted_at = now
+            self._store.adopt()
+
+    def _attempt(self, body: bytes, timeout: float) -> Answer:
+        with self._condition:
+            self.counts.inflight += 1
+            self.counts.requests += 1
+            if self._failures:
+                self.counts.retries += 1
+        start = time.monotonic()
+        answer = Answer(Verdict.UNAVAILABLE)
+        try:
+            answer = self._transport.send(body, timeout)
+        finally:
+            duration = time.monotonic() - start
+            with self._condition:
+                self.counts.inflight -= 1
+                self._last_duration = duration
+        if self.on_request is not None:
+            accepted = answer.verdict is Verdict.ACCEPTED
+            self.on_request(duration, "" if accepted else answer.verdict.name.lower())
+        return answer
+
+    def _handle(self, taken: Taken, timeout: float) -> None:
+        start = time.monotonic()
+        try:
+            divided = taken.spans > 1 and len(taken.body) > self._max_bytes
+            answer = None if divided else self._attempt(taken.body, timeout)
+            if answer is None or answer.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                divided, answer = True, self._divide(taken, answer, timeout)
+        except BaseException:
+            self._store.put_back(taken)
+            raise
+        if answer.verdict is Verdict.ACCEPTED:
+            if not divided:
+                self._accepted(taken.spans, answer)
+            self._store.done(taken)
+        else:
+            self._store.put_back(taken)
+            self._failed(answer, start)
+
+    def _divide(self, taken: Taken, given: Answer | None, timeout: float) -> Answer:
+        """
+        Halve a refused request until what the collector does not take stands alone.
+
+        *given* is the collector's answer; without one it is known to be too large. ACCEPTED if
+        *taken* is done with: what is left of it is a request of its own in the store.
+        """
+        pieces: deque[tuple[bytes, int]] = deque([(taken.body, taken.spans)])
+        refused: list[tuple[bytes, str]] = []
+        refusals, accepted, max_bytes = 0, 0, self._max_bytes
+        answer = Answer(Verdict.TOO_LARGE)
+        while pieces and (accepted or refusals < _MOST_REFUSALS):
+            body, spans = pieces.popleft()
+            if given is None and spans > 1 and len(body) > max_bytes:
+                pieces.extendleft(reversed(split(body)))
+                continue
+            answer, given = given or self._attempt(body, timeout), None
+            if answer.verdict is Verdict.ACCEPTED:
+                accepted += 1
+                self._accepted(spans, answer)
+                continue
+            if answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                pieces.appendleft((body, spans))
+                break
+            refusals += 1
+            too_large = answer.verdict is Verdict.TOO_LARGE
+            if too_large:
+                max_bytes = max(_LEAST_BYTES, min(max_bytes, len(body) // 2))
+            if spans > 1:
+                pieces.extendleft(reversed(split(body)))
+            elif too_large and (smaller := _shrunk(body)) is not None:
+                pieces.appendleft((smaller, 1))
+            else:
+                refused.append((body, answer.message))
+        if not accepted:
+            # It takes nothing at all, so no single span is at fault: later, with others behind it.
+            self._max_spans = max(self._max_spans, min(2 * taken.spans, _MOST_SPANS))
+            return answer
+        self._max_bytes = max_bytes
+        for body, reason in refused:  # once more: now it takes others
+            again = self._attempt(body, timeout)
+            if again.verdict is Verdict.ACCEPTED:
+                self._accepted(1, again)
+            elif again.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                self._park(body, reason)
+            else:
+                pieces.append((body, 1))
+        for body, spans in pieces:
+            self._store.append(body, spans)
+        return Answer(Verdict.ACCEPTED)
+
+    def _park(self, body: bytes, reason: str) -> None:
+        self._store.park(body, 1, reason)
+        with self._condition:
+            self.counts.parked += 1
+        _guard.report(
+            "a span that the collector does not take was set aside",
+            f"{reason}; it lies in {self._store.describe()}",
+        )
+
+    # ---- outages
+
+    def _accepted(self, spans: int, answer: Answer) -> None:
+        with self._condition:
+            self.counts.exported += spans - answer.rejected
+            self.counts.rejected += answer.rejected
+            recovered, self._failures, self._retry_at = self._failures, 0, 0.0
+            said = self._said
+            self._said = set()
+        if recovered and said:
+            _warn(f"{self._name} takes spans again; what waited is being delivered")
+        if answer.rejected or answer.message:
+            _guard.report(
+                "the collector rejected spans", f"{answer.rejected} are lost ({answer.message})"
+            )
+
+    def _failed(self, answer: Answer, start: float) -> None:
+        misconfigured = answer.verdict is Verdict.MISCONFIGURED
+        longest = _LONGEST_MISCONFIGURED if misconfigured else _LONGEST_BACKOFF
+        with self._condition:
+            now = time.monotonic()
+            self.counts.last_error = answer.message
+            if start >= self._failed_at:  # not one of several that failed together
+                self._failures += 1
+                wait = min(longest, _FIRST_BACKOFF * 2 ** min(self._failures - 1, 16))
+                wait *= random.uniform(0.5, 1.0)
+                if answer.retry_after is not None:
+                    wait = answer.retry_after + random.uniform(0, 0.1)
+                self._retry_at = now + wait
+            self._failed_at = now
+            first = answer.verdict not in self._said
+            self._said.add(answer.verdict)
+            self._condition.notify_all()
+        if not first:
+            return
+        advice = "until the configuration is mended" if misconfigured else "until it takes them"
+        _warn(f"{answer.message}; spans wait in {self._store.describe()} {advice}")
+
+
+def _warn(sentence: str) -> None:
+    try:
+        logger.warning("%s", sentence)
+    except Exception:  # noqa: BLE001 - a handler of the application's; it must not cost a request
+        return
+
+
+def _shrunk(body: bytes) -> bytes | None:
+    """A request of one span in half the bytes; None if that cannot be."""
+    if len(body) <= _LEAST_BYTES:
+        return None
+    try:
+        return shrink(body, max(_LEAST_BYTES, len(body) // 2))
+    except ValueError:
+        return None
