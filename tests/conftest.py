@@ -142,7 +142,7 @@ def nothing_left_open() -> Iterator[None]:
     """No run, component, token or current span outlives a test."""
     yield
     gc.collect()
-    _spans._end_orphans()
+    _spans.end_orphans()
     assert not _spans._lone_components
     assert not [run for run in _spans._open_runs if not run.ended or run._open]
     assert RUN.get() is None

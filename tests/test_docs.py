@@ -1,16 +1,21 @@
 """What the documents say is what the code does."""
 
 import ast
+import asyncio
+import dataclasses
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from opentelemetry import trace
 
 import flowspan.delivery
+from conftest import Spans
 from faults import Collector
 from flowspan import semconv
 from flowspan.config import VARIABLES
@@ -53,6 +58,32 @@ def test_the_reference_lists_each_variable_once():
     for variable in VARIABLES.values():
         (line,) = [row for row in REFERENCE.splitlines() if row.startswith(f"| `{variable.name}`")]
         assert line.replace("\\|", "|").endswith(f" | {variable.meaning} |")
+
+
+def test_python_for_a_platform_runs(configured):
+    """One provider, one configuration, one endpoint, below a request that was sampled."""
+    page = (ROOT / "docs" / "platform.md").read_text()
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    names: dict[str, Any] = {}
+    exec(compile(code, "platform.md", "exec"), names)
+    spans = Spans()
+    names["provider"].add_span_processor(spans.processor)
+    sampled = trace.SpanContext(1, 1, is_remote=True, trace_flags=trace.TraceFlags(1))
+
+    with trace.use_span(trace.NonRecordingSpan(sampled)):
+        assert asyncio.run(names["ask"]("rain")) == "About rain: yes."
+
+    assert spans.tree() == {"Support bot": {"Answer": {}}}
+    assert spans.named("Support bot").parent.span_id == 1
+
+
+def test_the_page_for_a_platform_names_each_setting():
+    """No field of `Config` is left out."""
+    page = (ROOT / "docs" / "platform.md").read_text()
+    derived = {"problems", "exporter_configured"}
+
+    for setting in dataclasses.fields(flowspan.Config):
+        assert setting.name in derived or f"`{setting.name}`" in page, setting.name
 
 
 def test_python_in_the_readme_runs(spans):

@@ -10,6 +10,7 @@ does not depend on any context variable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import json
@@ -71,7 +72,15 @@ class Nested:
 
 @dataclass(frozen=True)
 class Abandon:
-    """A decorated generator of which only the first item is taken."""
+    """A decorated generator of which only the first item is taken; a component is open in it."""
+
+
+@dataclass(frozen=True)
+class Consume:
+    """*steps* between two items of a decorated generator that has a component or a run open."""
+
+    how: str
+    steps: tuple[Any, ...]
 
 
 def programs(leaves: Any, inner: Any) -> Any:
@@ -83,6 +92,7 @@ def programs(leaves: Any, inner: Any) -> Any:
         st.builds(Spawn, steps, st.none() | st.integers(0, 5)),
         st.builds(Thread, st.booleans(), steps),
         st.builds(Nested, st.booleans(), steps),
+        st.builds(Consume, st.sampled_from(["component", "run"]), steps),
     )
 
 
@@ -187,6 +197,8 @@ class Interpreter:
                     await asyncio.to_thread(work, step.steps, around)
             elif isinstance(step, Abandon):
                 await self.abandon(around)
+            elif isinstance(step, Consume):
+                await self.consume(step, around)
             # a nested run stands only in a component: `body` takes it
 
     async def cancel(self, task: asyncio.Task[None], turns: int) -> None:
@@ -268,13 +280,44 @@ class Interpreter:
         node = self.opened(around, "with")
         node.outcome = "cancelled"
 
+        inner = self.node("component", parent=node, run=node.run, outcome="cancelled")
+
         @flowspan.component(node.name)
         async def items() -> Any:
-            yield 1
-            yield 2
+            with flowspan.component(inner.name):
+                yield 1
+                yield 2
 
         generator = items()
         await anext(generator)
+
+    async def consume(self, step: Consume, around: Around) -> None:
+        node = self.opened(around, "with")
+        own = [node]
+
+        @flowspan.component(node.name)
+        async def items() -> Any:
+            if step.how == "component":
+                own.append(self.node("component", parent=node, run=node.run))
+                with flowspan.component(own[1].name):
+                    yield json.dumps({"of": node.name})
+            else:
+                run = self.node("run", parent=node, outer=node)
+                run.outcome = "ok, or a cancellation meanwhile"
+                await self.service.start_tracers(run.name, run.name, None, None)
+                yield json.dumps({"of": node.name})
+                await self.service.end_tracers({"of": run.name})
+
+        try:
+            async with contextlib.aclosing(items()) as generator:
+                await anext(generator)
+                await self.steps(step.steps, around)
+                async for _ in generator:
+                    pass
+        except asyncio.CancelledError:
+            for left in own:
+                left.outcome = "cancelled"
+            raise
 
     def in_thread(self, steps: Any, around: Around) -> None:
         for step in steps:

@@ -1,28 +1,33 @@
 """Wild callers, threads, forks and the garbage collector: what they must not do to a run."""
 
 import asyncio
+import base64
 import contextvars
+import copy
 import enum
 import fractions
 import gc
 import json
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
+import types
 import uuid
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import flowspan
-from flowspan import _guard, propagation
+from flowspan import _guard, _spans, propagation
 from flowspan._payload import Payloads
 from flowspan._redaction import Redactor
 from flowspan.pipeline import Pipeline
@@ -130,10 +135,11 @@ def test_carried_twice_keeps_the_outer_context(spans):
             assert inner() == outer() == "one"
 
 
-def in_memory() -> tuple[Pipeline, InMemorySpanExporter]:
+def in_memory(*others: SpanProcessor) -> tuple[Pipeline, InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    for processor in (SimpleSpanProcessor(exporter), *others):
+        provider.add_span_processor(processor)
     return Pipeline(flowspan.Config.from_env({}), provider), exporter
 
 
@@ -386,6 +392,11 @@ STRUCTURES: list[Any] = [
     {Key.PASSWORD: "hunter2"},
     {"x" * 300 + "_password": "hunter2"},
     [("x-api-key", "hunter2"), (b"authorization", b"hunter2")],
+    [["x-api-key", "hunter2"]],
+    *({key: "hunter2"} for key in ("pass", "db_pass", "SMTP_PASS", "auth", "session_key")),
+    *({key: "hunter2"} for key in ("Ocp-Apim-Subscription-Key", "connection_string")),
+    {"auth_tokens": ["hunter2"]},
+    {"lines": ["-----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4", "", "hunter2" * 9, "ab=="]},
 ]
 
 TEXTS = [
@@ -407,6 +418,25 @@ TEXTS = [
     "Cookie: session=hunter2",
     "client_secret: hunter2",
     "retry with token=hunter2",
+    "DB_PASS=hunter2",
+    '{"db_pass": "hunter2"}',
+    "<password>hunter2</password>",
+    '<db:Password type="text"> <![CDATA[hunter2]]></db:Password>',
+    "bot:hunter2@tcp(db.example.com:3306)/flows",
+    "Server=db;PWD=/hunter2",
+    "?code=hunter2",
+]
+
+HARMLESS = [
+    {"next_token": "x", "nextPageToken": "x", "eos_token": "</s>", "sep_token": "|"},
+    "connect(user, password=None)",
+    "password=None, token=null",
+    "/login?code=404&next=/",
+    "PWD=/home/bob",
+    "OLDPWD=/home/bob",
+    '{"next_token": "x", "eos_token": "</s>"}',
+    "the compass=north, bypass=1",
+    "<p>password</p>",
 ]
 
 
@@ -415,6 +445,26 @@ def test_no_secret_gets_through(value: Any):
     payload = PAYLOADS.freeze(value)
     assert "hunter2" not in payload.text
     assert payload.redacted
+
+
+@pytest.mark.parametrize("value", HARMLESS, ids=repr)
+def test_what_only_looks_like_a_secret_stays(value: Any):
+    assert PAYLOADS.freeze(value).redacted == 0
+
+
+def test_a_basic_password_may_be_in_any_language():
+    credentials = base64.b64encode("user:pässwörd".encode()).decode()
+    assert credentials not in PAYLOADS.freeze(f"Authorization header was Basic {credentials}").text
+
+
+def test_rows_of_numbers_are_no_cards():
+    """A card may begin a row of groups, not stand in the middle of one."""
+    rng = random.Random(7)
+    rows = [" ".join(str(rng.randrange(1000, 10_000)) for _ in range(40)) for _ in range(300)]
+    hit = sum(PAYLOADS.freeze(row).redacted for row in rows)
+    assert hit < 0.1 * len(rows)
+    assert PAYLOADS.freeze("12 4111 1111 1111 1111 1225").redacted == 1
+    assert PAYLOADS.freeze("1 2024 4111111111111111").redacted == 1
 
 
 @pytest.mark.parametrize("before", ["\\n", "%20", '"', " ", "="])
@@ -454,6 +504,43 @@ def test_no_name_and_no_id_holds_a_secret(spans):
     assert "hunter2" not in str(seen)
 
 
+@pytest.mark.parametrize("where", [230, 256, 1_000, 1_024])
+def test_a_name_is_searched_before_it_is_cut(spans, where: int):
+    """A secret that the cut would halve is found: names are cut at 256, ids at 1,024."""
+    long = "x" * (where - len(SECRET) // 2) + " " + SECRET
+    edges = [flowspan.Edge("a", long, long)]
+    with flowspan.run(long, run_id=long, session_id=long, flow_id=long, tags=[long]):
+        with flowspan.component(long, id="a", type=long):
+            pass
+        with flowspan.component(long, id=long, type="tool", edges=edges) as component:
+            component.set_usage(model=long)
+            component.add_log("x", name=long, type=long)
+    seen = [(span.name, dict(span.attributes)) for span in spans.all()]
+    assert all(len(name) <= 256 for name, _ in seen)
+    assert all(len(str(text)) <= 1_024 for _, known in seen for text in known.values())
+    seen += [("", dict(link.attributes)) for span in spans.all() for link in span.links]
+    seen += [("", dict(event.attributes)) for span in spans.all() for event in span.events]
+    assert "hunter2" not in str(seen)
+
+
+class Lazy:
+    """A proxy that would evaluate what it stands for; that may take long, or end the process."""
+
+    @property
+    def __dict__(self):  # type: ignore[override]
+        raise SystemExit
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit
+
+
+def test_a_log_runs_nothing_of_its_value(spans, service):
+    with flowspan.run("r"), flowspan.component("c"):
+        service.add_log("c", Lazy())
+    (event,) = spans.all()[0].events
+    assert event.attributes["log.message"] == f'"<{__name__}.Lazy>"'
+
+
 @pytest.mark.parametrize("end", ["\n-----END PRIVATE KEY-----", ""])
 @pytest.mark.parametrize("size", [1_000, 40_000, 80_000])
 def test_a_long_private_key_is_hidden_where_the_end_is_kept(size: int, end: str):
@@ -482,6 +569,19 @@ def test_a_file_that_is_not_there_is_named():
     assert "/no/such/ca.pem" in problem
 
 
+def test_a_variable_that_is_no_text_is_a_problem():
+    """Read as what it says, so that a switch that is meant to be off is off; None is unset."""
+    env: Any = {"OTEL_SDK_DISABLED": True, "FLOWSPAN_CAPTURE_CONTENT": False}
+    env |= {"OTEL_SERVICE_NAME": None, "FLOWSPAN_MAX_PAYLOAD_BYTES": {}}
+    config = flowspan.Config.from_env(env)
+    assert config.disabled
+    assert not config.capture_content
+    assert config.service_name is None
+    assert config.max_payload_bytes == 32_768
+    assert "OTEL_SDK_DISABLED=True: expected a text; read as True" in config.problems
+    assert len(config.problems) == 4
+
+
 def test_one_long_text_does_not_empty_the_next():
     payload = PAYLOADS.freeze({"big": "x" * 1_000_000, "small": "y" * 100})
     assert tree(payload.text)["small"] == "y" * 100
@@ -502,3 +602,260 @@ def test_an_abandoned_run_ends_with_its_components(spans):
     with flowspan.run("next"):
         pass
     assert sorted(names(spans)) == ["gone", "next", "open"]
+
+
+class Broken(SpanProcessor):
+    """A span processor of the application's that raises when a span named `broken` starts, ends."""
+
+    def __init__(self, when: str) -> None:
+        self.when = when
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if self.when == "start" and span.name == "broken":
+            raise OSError
+
+    def on_end(self, span: Any) -> None:
+        if self.when == "end" and span.name == "broken":
+            raise OSError
+
+
+def in_broken(when: str) -> tuple[TracingService, InMemorySpanExporter]:
+    pipeline, exporter = in_memory(Broken(when))
+    return TracingService(pipeline), exporter
+
+
+async def test_a_run_that_cannot_start_leaves_the_one_around_it_alone(reports):
+    """Neither it nor what is in it is recorded; what its tasks say does not go to the outer run."""
+    service, exporter = in_broken("start")
+    await service.start_tracers("outer", "outer", None, None)
+
+    async def flow() -> None:
+        await service.start_tracers("broken", "broken", None, None)
+        async with service.trace_component(None, "inside", {}):
+            service.add_log("inside", "a log")
+        await service.end_tracers({"of": "broken"}, ValueError("x"))
+
+    await asyncio.create_task(flow())
+    async with service.trace_component(None, "A", {}):
+        await asyncio.create_task(flow())
+    await service.end_tracers({"of": "outer"})
+
+    component, run = exporter.get_finished_spans()
+    assert (component.name, run.name) == ("A", "outer")
+    assert not component.events
+    assert run.attributes["output.value"] == '{"of":"outer"}'
+    assert run.attributes["flowspan.run.status"] == "ok"
+    assert reports == ["could not start a run's span"] * 2
+
+
+def test_a_with_that_cannot_start_leaves_what_is_around_it_alone(configured, reports):
+    spans = configured()
+    provider: Any = flowspan.configure()._given
+    provider.add_span_processor(Broken("start"))
+    with flowspan.run("outer"), flowspan.component("A"):
+        with flowspan.run("broken") as run:
+            run.set_outputs("x")
+            with flowspan.component("inside"):
+                pass
+        with flowspan.component("broken"):
+            component = flowspan.current_component()
+            assert component is not None
+            component.add_log("a log")
+            with flowspan.component("below"):
+                pass
+    assert spans.tree() == {"outer": {"A": {"below": {}}}}
+    assert not spans.named("A").events
+    assert reports == ["could not start a run's span", "could not start a component's span"]
+
+
+@pytest.mark.parametrize("what", ["run", "component"])
+async def test_a_processor_that_raises_does_not_keep_a_run_open(what: str, reports):
+    service, exporter = in_broken("end")
+    await service.start_tracers("r", "broken" if what == "run" else "outer", None, None)
+    run = flowspan.current_run()
+    async with service.trace_component(None, "broken" if what == "component" else "A", {}):
+        pass
+    await service.end_tracers({})
+    assert run not in _spans._open_runs
+    assert len(exporter.get_finished_spans()) == 2
+    assert len(reports) == 1
+
+
+def events(spans) -> dict[str, list[str]]:
+    return {span.name: [event.name for event in span.events] for span in spans.all()}
+
+
+def test_an_error_that_is_set_and_raised_is_shown_once(spans):
+    with pytest.raises(ValueError, match="x"), flowspan.run("r"), flowspan.component("outer"):
+        with flowspan.component("c") as component:
+            try:
+                raise ValueError("x")
+            except ValueError as error:
+                component.set_error(error)
+                raise
+    assert events(spans) == {"c": ["exception"], "outer": [], "r": []}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs asyncio.TaskGroup")
+async def test_a_group_of_errors_that_were_shown_is_not_shown_again(spans):
+    async def build(name: str) -> None:
+        with flowspan.component(name):
+            await asyncio.sleep(0)
+            raise ValueError(name)
+
+    with pytest.raises(BaseException) as raised, flowspan.run("r"), flowspan.component("outer"):  # noqa: PT011
+        async with asyncio.TaskGroup() as group:
+            group.create_task(build("a"))
+            group.create_task(build("b"))
+    assert type(raised.value).__name__ == "ExceptionGroup"
+    assert events(spans) == {"a": ["exception"], "b": ["exception"], "outer": [], "r": []}
+
+
+def test_what_set_error_takes(spans, reports):
+    """An exception, a cancellation, a text; nothing else, which is counted."""
+    wild: Any
+    with flowspan.run("r"):
+        with flowspan.component("cancelled") as component:
+            component.set_error(asyncio.CancelledError())
+        with flowspan.component("text") as component:
+            component.set_error("no answer for password=hunter2")
+        for wild in (None, "", 5):
+            with flowspan.component("nothing") as component:
+                component.set_error(wild)
+    cancelled, text, *nothing, _ = spans.all()
+    assert cancelled.attributes["flowspan.component.status"] == "cancelled"
+    assert [event.name for event in cancelled.events] == ["flowspan.cancelled"]
+    assert cancelled.status.is_unset
+    assert text.attributes["error.type"] == "_OTHER"
+    assert text.status.description == "no answer for password=[REDACTED]"
+    assert all(span.status.is_unset for span in nothing)
+    assert reports == ["set_error without an error"] * 3
+
+
+def test_a_cancellation_that_is_set_and_raised_is_shown_once(spans):
+    with pytest.raises(asyncio.CancelledError), flowspan.run("r"):
+        with flowspan.component("c") as component:
+            try:
+                raise asyncio.CancelledError
+            except asyncio.CancelledError as error:
+                component.set_error(error)
+                raise
+    assert events(spans)["c"] == ["flowspan.cancelled"]
+
+
+def test_usage_is_whole_numbers_of_any_kind(spans, reports):
+    numpy = pytest.importorskip("numpy")
+    wild: Any = ("12", 3.0)
+    with flowspan.run("r"):
+        with flowspan.component("counted") as component:
+            component.set_usage(input_tokens=numpy.int64(7), output_tokens=wild[1])
+        with flowspan.component("not") as component:
+            component.set_usage(input_tokens=wild[0], output_tokens=True)
+    counted, left_out, run = spans.all()
+    assert counted.attributes["gen_ai.usage.input_tokens"] == 7
+    assert counted.attributes["gen_ai.usage.output_tokens"] == 3
+    assert run.attributes["flowspan.usage.total_tokens"] == 10
+    assert not any("usage" in name for name in left_out.attributes)
+    assert reports == ["usage that is no count of tokens"] * 2
+
+
+async def test_one_scope_in_many_tasks(spans):
+    """Each `with` has a span of its own, closed by that `with`."""
+    scope = flowspan.component("c")
+
+    async def build(number: int) -> None:
+        async with scope as component:
+            await asyncio.sleep(0)
+            component.set_outputs(number)
+            with scope:
+                await asyncio.sleep(0)
+            assert flowspan.current_component() is component
+
+    with flowspan.run("r"):
+        await asyncio.gather(*(asyncio.create_task(build(number)) for number in range(4)))
+        with scope:
+            pass
+
+    tree = spans.tree()["r"]
+    assert list(tree.values()) == [*[{"c": {}}] * 4, {}]
+    found = [
+        span.attributes["output.value"] for span in spans.all() if "output.value" in span.attributes
+    ]
+    assert sorted(found) == ["0", "1", "2", "3"]
+
+
+async def test_whatever_is_awaited_is_measured_until_it_is_done(spans):
+    """An object with `async __call__`, a function that gives a coroutine, a `types.coroutine`."""
+
+    class Tool:
+        async def __call__(self) -> str:
+            return await work()
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        with flowspan.component("inside"):
+            return "done"
+
+    @types.coroutine
+    def old() -> Any:
+        yield
+        return "done"
+
+    def fails() -> Any:
+        async def failing() -> None:
+            raise ValueError("x")
+
+        return failing()
+
+    with flowspan.run("r"):
+        pending = flowspan.component(lambda: work())()
+        assert flowspan.current_component() is None
+        assert await pending == "done"
+        assert await flowspan.component(Tool())() == "done"
+        assert await flowspan.component(old)() == "done"
+        with pytest.raises(ValueError, match="x"):
+            await flowspan.component(fails)()
+
+    assert spans.tree() == {
+        "r": {"<lambda>": {"inside": {}}, "Tool": {"inside": {}}, "old": {}, "fails": {}}
+    }
+    for name in ("<lambda>", "Tool", "old"):
+        assert spans.named(name).attributes["output.value"] == "done"
+    assert events(spans)["fails"] == ["exception"]
+
+
+def test_a_class_is_not_decorated():
+    with pytest.raises(TypeError, match="expected a function"):
+
+        @flowspan.component
+        class Tool:
+            pass
+
+
+async def test_generators_and_coroutines_are_carried(spans):
+    def items() -> Any:
+        for _ in range(2):
+            yield flowspan.current_run()
+
+    async def work() -> Any:
+        await asyncio.sleep(0)
+        return flowspan.current_run()
+
+    with flowspan.run("r") as run:
+        carried = [propagation.carry(items), propagation.carry(lambda: work())]
+        carried.append(copy.copy(carried[0]))
+        with flowspan.run("other") as other:
+            assert list(carried[0]()) == list(carried[2]()) == [run, run]
+            assert await carried[1]() is run
+            assert flowspan.current_run() is other
+
+
+def test_a_component_below_a_span_needs_no_run(spans, failures):
+    """With a parent it is no trace of its own, as in a process pool; without one it is counted."""
+    with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=True))):
+        with flowspan.component("below"):
+            pass
+    assert failures == []
+    with flowspan.component("alone"):
+        pass
+    assert failures == ["component outside a run"]

@@ -265,6 +265,133 @@ def test_a_consumer_is_not_below_the_generator(spans):
     assert spans.named("chunks").attributes[semconv.OUTPUT_VALUE] == "ab"
 
 
+def test_what_a_generator_has_open_is_its_own(spans):
+    """A scope that is open across a `yield` is current in the generator, not in its consumer."""
+
+    @flowspan.component
+    def stream():
+        with flowspan.component("inner"):
+            yield 1
+            assert flowspan.current_component().name == "inner"
+            yield 2
+
+    with flowspan.run("flow"):
+        for item in stream():
+            assert flowspan.current_component() is None
+            with flowspan.component(f"use {item}"):
+                pass
+        with flowspan.component("next"):
+            pass
+
+    assert spans.tree() == {"flow": {"stream": {"inner": {}}, "use 1": {}, "use 2": {}, "next": {}}}
+
+
+async def test_what_an_async_generator_has_open_is_its_own(spans):
+    """The same for runs and `async for`, and for one that nobody reads on."""
+
+    @flowspan.run
+    async def stream():
+        with flowspan.run("inner"):
+            yield 1
+            yield 2
+
+    with flowspan.run("flow"):
+        async for item in stream():
+            with flowspan.component(f"use {item}"):
+                pass
+        abandoned = stream()
+        await anext(abandoned)
+        await asyncio.create_task(abandoned.aclose())
+        with flowspan.component("next"):
+            pass
+
+    assert spans.tree() == {
+        "flow": {
+            "stream": {"inner": {}},
+            "use 1": {},
+            "use 2": {},
+            "stream#2": {"inner": {}},
+            "next": {},
+        }
+    }
+
+
+async def test_a_run_begun_in_a_generator_is_its_own(service, spans):
+    """Its consumer stays in the run around it, and can end that."""
+
+    @flowspan.component
+    async def stream():
+        await service.start_tracers("sub", "sub", None, None)
+        yield 1
+        await service.end_tracers({})
+
+    await service.start_tracers("outer", "outer", None, None)
+    async for _ in stream():
+        await build(service, "outer", "use", lambda: asyncio.sleep(0))
+    await service.end_tracers({"of": "outer"})
+
+    assert spans.tree() == {"outer": {"stream": {"sub": {}}, "use": {}}}
+    assert spans.named("outer").attributes[semconv.OUTPUT_VALUE] == '{"of":"outer"}'
+
+
+async def test_after_a_run_inside_a_with_comes_the_run_of_the_with(service, spans):
+    """Started and ended by the methods, with no component between; ended in a task of its own."""
+    async with flowspan.run("outer"):
+        await service.start_tracers("inner", "inner", None, None)
+        await asyncio.create_task(service.end_tracers({}))
+        assert flowspan.current_run().name == "outer"
+        with flowspan.component("next"):
+            pass
+
+    assert spans.tree() == {"outer": {"inner": {}, "next": {}}}
+
+
+async def test_runs_given_to_tasks_do_not_end_each_other(service, spans):
+    """One task starts them all, a task of its own ends each: with its outputs, when it is done."""
+    go_on = asyncio.Event()
+
+    async def flow(run: str) -> None:
+        await go_on.wait()
+        await build(service, run, "A", lambda: asyncio.sleep(0))
+        await service.end_tracers({"of": run})
+
+    tasks = []
+    for run in "012":
+        await service.start_tracers(run, run, None, None)
+        tasks.append(asyncio.create_task(flow(run)))
+    go_on.set()
+    await asyncio.gather(*tasks)
+
+    assert spans.trees() == [{run: {"A": {}}} for run in "012"]
+    for run in "012":
+        assert spans.named(run).attributes[semconv.RUN_STATUS] == "ok"
+        assert json.loads(spans.named(run).attributes[semconv.OUTPUT_VALUE]) == {"of": run}
+
+
+async def test_nested_runs_given_to_tasks_do_not_end_each_other(service, spans):
+    """In a component; those that nobody ends, end with it, or when nobody holds them any more."""
+
+    async def flow(run: str) -> None:
+        await asyncio.sleep(0)
+        await service.end_tracers({"of": run})
+
+    async with service.trace_component(None, "loop", {}):
+        tasks = []
+        for run in "012":
+            await service.start_tracers(run, run, None, None)
+            tasks.append(asyncio.create_task(flow(run)))
+        await service.start_tracers("nobody", "nobody", None, None)
+        await service.start_tracers("last", "last", None, None)
+        assert [span.name for span in spans.all()] == ["nobody"]
+        await asyncio.gather(*tasks)
+
+    assert {span.name: span.attributes.get(semconv.RUN_STATUS) for span in spans.all()} == {
+        **dict.fromkeys(("0", "1", "2", "nobody", "last"), "ok"),
+        "loop": None,
+    }
+    assert json.loads(spans.named("1").attributes[semconv.OUTPUT_VALUE]) == {"of": "1"}
+
+
 def test_an_abandoned_generator_ends_its_component(spans):
     """Nobody reads on: the component is cancelled, and what comes after is not below it."""
 

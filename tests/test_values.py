@@ -211,6 +211,106 @@ def test_what_is_shown_of_wild_values():
     }
 
 
+def tree(value: Any) -> Any:
+    return json.loads(PAYLOADS.freeze(value).text)
+
+
+INDEX = pandas.MultiIndex.from_tuples([("u", "name"), ("u", "password")])
+DAYS = pandas.date_range("2026-01-01", periods=2)
+FRAMES = {
+    "numbered columns": (pandas.DataFrame([[1, 2]]), [{"0": 1, "1": 2}]),
+    "levels of columns": (
+        pandas.DataFrame([["bob", "hush"]], columns=INDEX),
+        [{'["u","name"]': "bob", '["u","password"]': "[REDACTED]"}],
+    ),
+    "columns of one name": (pandas.DataFrame([[1, 2]], columns=["a", "a"]), [{"a": 1, "a#2": 2}]),
+    "labelled rows": (
+        pandas.DataFrame({"value": ["bob", "hush"]}, index=["user", "password"]),
+        {"user": {"value": "bob"}, "password": "[REDACTED]"},
+    ),
+    "days": (
+        pandas.Series([1, 2], index=DAYS),
+        {"2026-01-01T00:00:00": 1, "2026-01-02T00:00:00": 2},
+    ),
+    "an index": (INDEX, [["u", "name"], ["u", "password"]]),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_data_frame_is_shown_by_its_labels(name: str):
+    """Each by a text of its own; a label that names a secret hides what stands under it."""
+    frame, preview = FRAMES[name]
+
+    assert tree(frame)["preview"] == preview
+
+
+def test_a_structured_array_is_shown_by_its_fields():
+    """An array, and one of its rows."""
+    array = numpy.array([("bob", "hush")], dtype=[("user", "U10"), ("password", "U10")])
+
+    assert tree(array) == {"user": ["bob"], "password": "[REDACTED]"}
+    assert tree(array[0]) == {"user": "bob", "password": "[REDACTED]"}
+
+
+class Plain:
+    pass
+
+
+LONG = "x" * 600
+
+
+def test_keys_that_read_alike_are_numbered():
+    """None takes the place of another: numbers, objects, long keys, keys that are secrets."""
+    texts = [
+        ({1: "a", "1": "b"}, ["1", "1#2"]),
+        ({"1": "b", 1: "a", numpy.int64(2): "c", numpy.int64(3): "d"}, ["1", "1#2", "2", "3"]),
+        (dict.fromkeys(DAYS, 1), ["2026-01-01T00:00:00", "2026-01-02T00:00:00"]),
+        ({Plain(): 1, Plain(): 2}, [f"<{__name__}.Plain>", f"<{__name__}.Plain>#2"]),
+        ({LONG + "1": 1, LONG + "2": 2}, [LONG[:256] + "…", LONG[:256] + "…#2"]),
+        ({SECRETS["aws"]: 1, SECRETS["google"]: 2}, ["[REDACTED]", "[REDACTED]#2"]),
+    ]
+
+    assert [list(tree(value)) for value, _ in texts] == [keys for _, keys in texts]
+
+
+class Equal(type):
+    """Its classes have no hash and are equal to everything."""
+
+    def __eq__(cls, other: object) -> bool:
+        return True
+
+
+class Odd(metaclass=Equal):
+    pass
+
+
+def test_a_class_without_a_hash_is_named():
+    assert tree([Odd()]) == [f"<{__name__}.Odd>"]
+
+
+def test_what_finds_no_room_is_not_looked_at(monkeypatch):
+    """Of thousands of data frames only those that are shown are read; of bytes as well."""
+    read: list[int] = []
+    monkeypatch.setattr(
+        pandas.DataFrame, "shape", property(lambda frame: read.append(1) or (len(frame.index), 1))
+    )
+    frame = pandas.DataFrame({"a": [1]})
+
+    shown = Payloads(Redactor(), 4096).freeze([frame] * 990)
+
+    assert shown.truncated
+    assert len(read) < 10
+    assert tree([b"x" * 4000] * 900)[-2] == "<4000 bytes>"
+
+
+def test_outputs_that_are_merged_count_what_both_hide():
+    """What is given anew counts as it is now."""
+    first = PAYLOADS.freeze({"password": "hush"})
+
+    assert PAYLOADS.freeze({"api_key": "hush"}, first).redacted == 2
+    assert PAYLOADS.freeze({"password": "hush!"}, first).redacted == 1
+
+
 def test_generators_and_coroutines_are_not_consumed():
     """They are named; whoever made them can still use them."""
 

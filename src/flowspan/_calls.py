@@ -28,8 +28,8 @@ from flowspan._spans import (
     ComponentSpan,
     Run,
     _active_below,
+    _is_shown,
     _Recorded,
-    _where_raised,
     outcome_of,
 )
 from flowspan.context import current_component, current_run, innermost_run
@@ -70,7 +70,6 @@ class Call(_Recorded):
         self._caller = caller
         self.kind = ""
         self.shown = False
-        self._started = time.perf_counter()
         self._first_chunk = False
         self.span: Span = trace.INVALID_SPAN  # until it has its own, that of whoever is above
         self.above: _Recorded | None = None
@@ -109,6 +108,7 @@ class Call(_Recorded):
 
     def show(self, name: str, kind: SpanKind, attributes: Mapping[str, Any]) -> None:
         """Start its span."""
+        self._started = time.perf_counter()
         run = self.run
         tracer: Tracer = run._tracer if isinstance(run, Run) else self._spans.tracer()
         shared = run._shared if isinstance(run, Run) else {}
@@ -127,12 +127,12 @@ class Call(_Recorded):
         """Put *payload* on the span as its input, and under the name *also*."""
         self._record(_INPUT, payload, self._spans.capture_inputs)
         if also is not None and self._spans.capture_inputs:
-            self.span.set_attribute(also, payload.text)
+            self._also(also, payload)
 
     def outputs(self, payload: Payload, also: str | None = None) -> None:
         self._record(_OUTPUT, payload, self._spans.capture_outputs)
         if also is not None and self._spans.capture_outputs:
-            self.span.set_attribute(also, payload.text)
+            self._also(also, payload)
 
     def chunk(self) -> None:
         """A part of the answer has come; the first is timed."""
@@ -214,7 +214,7 @@ class Call(_Recorded):
         self, error: BaseException | None, outcome: str | None, status: str | None
     ) -> None:
         if outcome == semconv.STATUS_ERROR and error is not None:
-            self._fail(error, event=_where_raised(error) not in self._raised)
+            self._fail(error, event=not _is_shown(error, self._raised))
             if self.above is not None:
                 self.above._shown_below(error)
         elif status is not None or outcome is not None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flowspan._payload import MAX_ID_CHARS, MAX_NAME_CHARS, label
+from flowspan._payload import NAME_BOUND, label
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +55,20 @@ class TracedComponent(Protocol):
 
 
 def describe(component: object, trace_name: object) -> Component:
-    """*component* with clean, short, never empty texts. Attributes that raise are passed over."""
+    """
+    *component* with clean, bounded, never empty texts. Attributes that raise are passed over.
+
+    They may hold secrets still: `Payloads.short` takes those out and cuts the text.
+    """
     kind = type(component)
-    given_name = label(trace_name, MAX_NAME_CHARS)
+    given_name = label(trace_name, NAME_BOUND)
     if kind is Component:
         found: Any = component
-        name = label(found.name, MAX_NAME_CHARS) or given_name
+        name = label(found.name, NAME_BOUND) or given_name
         component_id = label(found.id) or name or "component"
         name = component_name(name or component_id, component_id)
-        type_ = label(found.type, MAX_NAME_CHARS) or "chain"
-        class_name = label(found.class_name, MAX_NAME_CHARS)
+        type_ = label(found.type, NAME_BOUND) or "chain"
+        class_name = label(found.class_name, NAME_BOUND)
         edges = _given_edges(found.edges)
         clean = component_id is found.id and name is found.name and type_ is found.type
         if clean and edges is found.edges and class_name is found.class_name:
@@ -79,7 +83,8 @@ def describe(component: object, trace_name: object) -> Component:
         or label(_read(component, "_id"))
         or label(_read(component, "id"))
         or given_name
-        or kind.__name__
+        or _class_name(kind)
+        or "component"
     )
     name = given_name or _text(component, "display_name", "name") or component_id
     return Component(
@@ -87,7 +92,7 @@ def describe(component: object, trace_name: object) -> Component:
         component_name(name, component_id),
         _text(component, "trace_type", "type") or "chain",
         _edges(vertex),
-        label(kind.__name__, MAX_NAME_CHARS),
+        _class_name(kind),
     )
 
 
@@ -95,6 +100,13 @@ def component_name(name: str, component_id: str) -> str:
     """The display name: *name* without Langflow's ` (id)`."""
     suffix = f" ({component_id})"
     return name[: -len(suffix)] if name.endswith(suffix) and name != suffix else name
+
+
+def _class_name(kind: type) -> str | None:
+    try:
+        return label(kind.__name__, NAME_BOUND)
+    except Exception:  # noqa: BLE001 - a metaclass may do anything
+        return None
 
 
 def _read(owner: object, name: str) -> Any:
@@ -108,7 +120,7 @@ def _text(owner: object, *names: str) -> str | None:
     for name in names:
         value = _read(owner, name)
         if type(value) is str and value:
-            return label(value, MAX_NAME_CHARS)
+            return label(value, NAME_BOUND)
     return None
 
 
@@ -130,8 +142,8 @@ def _edges(vertex: object) -> tuple[Edge, ...]:
     return tuple(
         Edge(
             source,
-            label(_read(_read(edge, "source_handle"), "name"), MAX_ID_CHARS),
-            label(_read(edge, "target_param"), MAX_ID_CHARS),
+            label(_read(_read(edge, "source_handle"), "name")),
+            label(_read(edge, "target_param")),
         )
         for edge in edges
         if (source := label(_read(edge, "source_id")))

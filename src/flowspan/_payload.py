@@ -36,6 +36,9 @@ MAX_DEPTH: Final = 20
 MAX_KEY_CHARS: Final = 256
 MAX_ID_CHARS: Final = 1_024
 MAX_NAME_CHARS: Final = 256
+LOOK_AHEAD: Final = 512  # how far a name or an id is searched for secrets beyond where it is cut
+ID_BOUND: Final = MAX_ID_CHARS + LOOK_AHEAD
+NAME_BOUND: Final = MAX_NAME_CHARS + LOOK_AHEAD
 PREVIEW_ROWS: Final = 20
 PREVIEW_COLUMNS: Final = 50
 # A secret that a cut would split is found if it begins before the cut and is no longer than this.
@@ -69,8 +72,8 @@ def clean(text: str) -> str:
     return text
 
 
-def label(value: object, limit: int = MAX_ID_CHARS) -> str | None:
-    """A name or an id as an attribute: short, clean text. None for None and the empty string."""
+def label(value: object, limit: int = ID_BOUND) -> str | None:
+    """A name or an id: clean text, bounded. None for None and the empty string."""
     if type(value) is str and len(value) <= limit and value.isascii():
         return value or None
     if value is None:
@@ -142,7 +145,9 @@ class Payloads:
             if type(earlier) is dict:
                 tree = {**earlier, **tree}
                 truncated = truncated or onto.truncated
-                redacted = max(redacted, onto.redacted)
+                if onto.redacted:  # of what was hidden before, only what was not given anew
+                    both = _dumps(tree).count(REPLACEMENT.encode())
+                    redacted = max(redacted, min(redacted + onto.redacted, both))
         data = _dumps(tree)
         if len(data) > self._max_bytes:
             truncated = True
@@ -199,26 +204,39 @@ class Payloads:
         return Payload(text, MIME_TEXT, True, redacted)
 
     def short(self, value: object, limit: int = MAX_NAME_CHARS) -> str | None:
-        """`label`, without secrets; for names that are nearly always words."""
+        """`label`, without secrets, then cut at *limit*; for names that are nearly always words."""
         known = self._known.get(value) if type(value) is str else None
         if known is not None:
             return known
-        text = label(value, limit)
+        text = label(value, limit + LOOK_AHEAD)
         if text is None:
             return text
+        size = len(text)
         found = 0
-        if len(text) >= SHORTEST_SECRET:
+        if size >= SHORTEST_SECRET:
             text, found = self._redactor.redact(text)
-        if type(value) is str and not found and len(value) <= limit and len(self._known) < 4096:
+        if size >= limit + LOOK_AHEAD:  # the far end may hold half a secret
+            text = text[:-LOOK_AHEAD]
+        if size > limit:
+            text = text[: limit - 1] + "…"
+        # What is remembered fits any limit.
+        if (
+            type(value) is str
+            and not found
+            and len(value) <= MAX_NAME_CHARS
+            and len(self._known) < 4096
+        ):
             self._known[value] = text
         return text
 
-    def message(self, role: str, text: str) -> str:
+    def message(self, role: str, text: str) -> Payload:
         """*text* as the one message of a conversation, in the conventions' JSON."""
-        parts = [{"type": "text", "content": self.text(text).text}]
-        tree = [{"role": role, "parts": parts}]
+        content = self.text(text)
+        tree = [{"role": role, "parts": [{"type": "text", "content": content.text}]}]
         data = _dumps(tree)
-        return (data if len(data) <= self._max_bytes else _fitting(tree, self._max_bytes)).decode()
+        fits = len(data) <= self._max_bytes
+        text = (data if fits else _fitting(tree, self._max_bytes)).decode()
+        return Payload(text, MIME_JSON, content.truncated or not fits)
 
 
 def _open_block(text: str, start: int) -> str:
@@ -245,7 +263,7 @@ class _Walk:
 
     def __init__(self, redactor: Redactor, max_bytes: int) -> None:
         self._redactor = redactor
-        self._known = redactor.known_keys.get
+        self._known: Callable[[str], bool | None] = redactor.known_keys.get
         self._nodes = max(1_000, max_bytes // 4)
         self._max_string = max_bytes + MARGIN
         self._chars = 4 * self._max_string
@@ -259,10 +277,10 @@ class _Walk:
             return self._mapping(value.items(), len(value), depth)
         if kind is str:
             return self._string(value)
-        if kind is tuple and len(value) == 2 and self._is_header(value[0]):
-            self.redacted += 1
-            return [self.visit(value[0], depth), REPLACEMENT]
         if kind is list or kind is tuple:
+            if len(value) == 2 and self._is_header(value[0]):
+                self.redacted += 1
+                return [self.visit(value[0], depth), REPLACEMENT]
             return self._sequence(value, len(value), depth)
         if kind is bool or value is None:
             return value
@@ -296,9 +314,10 @@ class _Walk:
     def _cut(self, text: str, room: int) -> str:
         """The start of *text*, searched for secrets beyond its end, so that none is halved."""
         self.truncated = True
+        whole = len(text) <= room
         text, found = self._redactor.redact(text[:room])
         self.redacted += found
-        return text[: max(0, len(text) - MARGIN)]
+        return text if whole else text[: max(0, len(text) - MARGIN)]
 
     # The next two take frequent leaves themselves: a call for each would cost as much again.
 
@@ -319,7 +338,11 @@ class _Walk:
             kind = type(item)
             if hidden is not False:
                 if hidden is None:
+                    if type(key) is not str:
+                        known = _unknown  # the texts of the others may be the same
                     key, hidden = self._new_key(key, depth)
+                    if key in out:
+                        key = _another(key, out)
                 if hidden and item is not None and kind is not bool and item is not _EMPTY:
                     self.redacted += 1
                     out[key] = REPLACEMENT
@@ -388,13 +411,18 @@ class _Walk:
         return key, self._redactor.hides(key) if hidden is None else hidden
 
     def _key(self, key: object, depth: int) -> str:
-        if isinstance(key, enum.Enum):
-            key = _state(key).get("_value_")
-        plain = _scalar(key)
+        if issubclass(type(key), enum.Enum):
+            key = state(key).get("_value_")
+        plain: Any = _scalar(key)
         if isinstance(key, bytes):
             plain = bytes.decode(key[: MAX_KEY_CHARS + MARGIN], "utf-8", "replace")
         if plain is None and key is not None:
-            plain = self.visit(key, depth) if type(key) is tuple else type_name(key)
+            if type(key) is tuple:
+                plain = self.visit(key, depth)
+            else:
+                plain = _numpy_scalar(key)
+                plain = _scalar(_pandas_scalar(key) if plain is None else plain)
+                plain = type_name(key) if plain is None else plain
         if type(plain) is str:
             return plain
         return _dumps(plain).decode()
@@ -404,6 +432,11 @@ class _Walk:
         if scalar is not None:
             return scalar if type(scalar) is float else self.visit(scalar, depth)
         kind = type(value)
+        if kind is _Pairs:
+            before, self._known = self._known, _unknown  # each key is looked at
+            tree = self._mapping(value.pairs, len(value.pairs), depth)
+            self._known = before
+            return tree
         # Subclasses of built-ins, through the built-in's own methods.
         if issubclass(kind, dict):
             return self._mapping(dict.items(value), dict.__len__(value), depth)
@@ -418,10 +451,13 @@ class _Walk:
         if issubclass(kind, (bytes, bytearray)):
             return self._bytes(value)
         if issubclass(kind, enum.Enum):
-            return self.visit(_state(value).get("_value_"), depth + 1)
+            return self.visit(state(value).get("_value_"), depth + 1)
         if issubclass(kind, BaseException):
             args = BaseException.__dict__["args"].__get__(value)
             return {"type": type_name(value), "args": self.visit(args, depth + 1)}
+        if self._nodes <= 0:  # nobody would see a preview
+            self.truncated = True
+            return type_name(value)
         for known in (_numpy, _pandas, _model):
             found = known(value)
             if found is not None:
@@ -432,12 +468,36 @@ class _Walk:
         with memoryview(value) as view:
             size = view.nbytes
             try:
-                text = bytes(view).decode() if size <= self._max_string else None
+                fits = size <= min(self._max_string, self._chars)
+                text = bytes(view).decode() if fits else None
             except UnicodeDecodeError:
                 text = None
         if text is None or not text.replace("\n", "").replace("\t", "").isprintable():
+            self._chars -= min(size, self._chars)
             return f"<{size} bytes>"
         return self._string(text)
+
+
+class _Pairs:
+    """Keys and values of which some keys may be the same, as a data frame's labels."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        self.pairs = list(pairs)
+
+
+def _unknown(key: str) -> bool | None:
+    """Instead of what is known of keys."""
+    return None
+
+
+def _another(key: str, taken: dict[str, Any]) -> str:
+    """*key*, numbered: another key of the same mapping has the same text."""
+    number = len(taken) + 1
+    while f"{key}#{number}" in taken:
+        number += 1
+    return f"{key}#{number}"
 
 
 def _scalar(value: Any) -> str | int | float | None:
@@ -457,7 +517,7 @@ def _scalar(value: Any) -> str | int | float | None:
         return real if math.isfinite(real) else str(real)
     if issubclass(kind, uuid.UUID):  # database drivers have their own
         return _text_of(uuid.UUID.__str__, value)
-    if kind in _STR_IS_SAFE or (
+    if id(kind) in _STR_IS_SAFE or (
         issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib")
     ):
         if kind is decimal.Decimal and len(value.as_tuple().digits) > MAX_KEY_CHARS:
@@ -465,7 +525,8 @@ def _scalar(value: Any) -> str | int | float | None:
         return _text_of(str, value)
     if kind is datetime.datetime or kind is datetime.time:
         zone = value.tzinfo
-        if zone is not None and type(zone) not in (datetime.timezone, zoneinfo.ZoneInfo):
+        known = type(zone) is datetime.timezone or type(zone) is zoneinfo.ZoneInfo
+        if zone is not None and not known:
             value = value.replace(tzinfo=None)
         return str(value.isoformat())
     return None
@@ -478,15 +539,18 @@ def _text_of(make: Callable[[Any], str], value: object) -> str:
         return type_name(value)
 
 
-_STR_IS_SAFE: Final = frozenset(
-    {
-        datetime.date,
-        datetime.timedelta,
-        decimal.Decimal,
-        fractions.Fraction,
-        complex,
-        range,
-    }
+_STR_IS_SAFE: Final = frozenset(  # by address: a metaclass may define equality
+    map(
+        id,
+        (
+            datetime.date,
+            datetime.timedelta,
+            decimal.Decimal,
+            fractions.Fraction,
+            complex,
+            range,
+        ),
+    )
 )
 
 
@@ -499,12 +563,12 @@ def _lookup(kind: type, name: str) -> object:
     return None
 
 
-def _state(value: object) -> dict[str, object]:
+def state(value: object) -> dict[str, object]:
     """The instance's own dict; empty if there is none or the class hides it."""
-    try:
-        found = object.__getattribute__(value, "__dict__")
-    except Exception:  # noqa: BLE001 - a class may define `__dict__` as it likes
+    slot: Any = _lookup(type(value), "__dict__")
+    if type(slot) is not types.GetSetDescriptorType:
         return {}
+    found = slot.__get__(value)
     return found if type(found) is dict else {}
 
 
@@ -518,11 +582,11 @@ def _model(value: object) -> dict[str, object] | str | None:
     kind = type(value)
     fields = _lookup(kind, "__dataclass_fields__")
     if type(fields) is dict:
-        state = _state(value)
+        stored = state(value)
         out: dict[str, object] = {}
         for name in fields:
-            if name in state:
-                out[name] = state[name]
+            if name in stored:
+                out[name] = stored[name]
                 continue
             slot = _lookup(kind, name)
             if type(slot) is types.MemberDescriptorType:
@@ -534,7 +598,7 @@ def _model(value: object) -> dict[str, object] | str | None:
     if _lookup(kind, "__pydantic_fields__") is not None or _lookup(kind, "__pydantic_complete__"):
         if sys.modules.get("pydantic") is None:
             return None
-        out = dict(_state(value))
+        out = dict(state(value))
         try:
             extra = object.__getattribute__(value, "__pydantic_extra__")
         except Exception:  # noqa: BLE001 - not every version has it
@@ -550,17 +614,31 @@ def _model(value: object) -> dict[str, object] | str | None:
     return None
 
 
+def _numpy_scalar(value: object) -> Any:
+    """The Python value of a numpy scalar; None for anything else."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not hasattr(numpy, "generic") or not issubclass(type(value), numpy.generic):
+        return None
+    plain = numpy.generic.item(value)
+    return type_name(value) if issubclass(type(plain), numpy.generic) else plain
+
+
 def _numpy(value: object) -> object:
     numpy = sys.modules.get("numpy")
     if numpy is None or not hasattr(numpy, "ndarray"):
         return None
     kind = type(value)
+    if issubclass(kind, numpy.void):
+        fields = numpy.generic.__dict__["dtype"].__get__(value).names
+        if fields:  # which may name secrets
+            return {name: numpy.void.__getitem__(value, name) for name in fields}
     if issubclass(kind, numpy.generic):
-        plain = numpy.generic.item(value)
-        return type_name(value) if issubclass(type(plain), numpy.generic) else plain
+        return _numpy_scalar(value)
     if not issubclass(kind, numpy.ndarray):
         return None
     array = numpy.ndarray.view(value, numpy.ndarray)
+    if array.dtype.names:
+        return {name: array[name] for name in array.dtype.names}
     if array.size <= PREVIEW_ROWS * PREVIEW_COLUMNS:
         return array.tolist()
     preview = [array.flat[i] for i in range(PREVIEW_ROWS)]
@@ -572,8 +650,21 @@ def _numpy(value: object) -> object:
     }
 
 
-def _names(index: Iterable[object]) -> list[str | int | float]:
-    return [_scalar(name) or type_name(name) for name in index]
+def _pandas_scalar(value: object) -> str | None:
+    """The text of one of pandas' own scalars; None for anything else."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not hasattr(pandas, "Timestamp"):
+        return None
+    kind = type(value)
+    if issubclass(kind, pandas.Timestamp):
+        return str(pandas.Timestamp.isoformat(value))
+    if issubclass(kind, pandas.Timedelta):
+        return str(pandas.Timedelta.isoformat(value))
+    if issubclass(kind, pandas.Period):
+        return str(pandas.Period.__str__(value))
+    if issubclass(kind, pandas.Interval):
+        return str(pandas.Interval.__str__(value))
+    return "" if value is pandas.NaT or value is pandas.NA else None
 
 
 def _pandas(value: object) -> object:
@@ -586,27 +677,33 @@ def _pandas(value: object) -> object:
             frame = pandas.DataFrame(value, copy=False)  # a plain view: no subclass's code runs
             rows, columns = frame.shape
             head = frame.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
-            names = _names(head.columns)
-            rows_of = [
-                dict(zip(names, row, strict=True)) for row in head.to_numpy(dtype=object).tolist()
+            names = list(head.columns)
+            cells: list[Any] = [
+                _Pairs(zip(names, row, strict=True)) for row in head.to_numpy(dtype=object).tolist()
             ]
-            return {"type": "DataFrame", "rows": rows, "columns": columns, "preview": rows_of}
-        if issubclass(kind, (pandas.Series, pandas.Index)):
-            base = pandas.Series if issubclass(kind, pandas.Series) else pandas.Index
-            whole = base(value, copy=False)
-            head = whole[:PREVIEW_ROWS]
-            cells: Any = head.to_numpy(dtype=object).tolist()
-            if base is pandas.Series and not isinstance(head.index, pandas.RangeIndex):
-                # keys may name secrets
-                cells = dict(zip(_names(head.index), cells, strict=True))
-            return {"type": base.__name__, "rows": len(whole), "preview": cells}
-        if issubclass(kind, (pandas.Timestamp, pandas.Timedelta)):
-            return pandas.Timestamp.isoformat(value) if issubclass(kind, pandas.Timestamp) else None
-        if value is pandas.NaT or value is pandas.NA:
-            return ""
+            preview = _labelled(head, cells, pandas.RangeIndex)
+            return {"type": "DataFrame", "rows": rows, "columns": columns, "preview": preview}
+        if issubclass(kind, pandas.Series):
+            whole = pandas.Series(value, copy=False)
+            head = whole.iloc[:PREVIEW_ROWS]
+            preview = _labelled(head, head.to_numpy(dtype=object).tolist(), pandas.RangeIndex)
+            return {"type": "Series", "rows": len(whole), "preview": preview}
+        if issubclass(kind, pandas.Index):
+            base, whole = pandas.MultiIndex, value
+            if not issubclass(kind, base):  # as an `Index` a MultiIndex would make all its tuples
+                base, whole = pandas.Index, pandas.Index(value, copy=False)
+            preview = base.__getitem__(whole, slice(PREVIEW_ROWS)).to_numpy(dtype=object).tolist()
+            return {"type": "Index", "rows": base.__len__(whole), "preview": preview}
+        return _pandas_scalar(value)
     except Exception:  # noqa: BLE001 - a frame that another thread changes, an index of its own
         return type_name(value)
-    return None
+
+
+def _labelled(head: Any, cells: list[Any], unlabelled: type) -> Any:
+    """*cells* by the labels of *head*, which may name secrets, unless they only count."""
+    if issubclass(type(head.index), unlabelled):
+        return cells
+    return _Pairs(zip(head.index, cells, strict=True))
 
 
 def _fitting(tree: Any, max_bytes: int) -> bytes:
@@ -657,23 +754,35 @@ def _encodable(leaf: Any) -> Any:
 
 def _map_leaves(tree: Any, change: Any) -> Any:
     if type(tree) is dict:
-        return {change(k): _map_leaves(v, change) for k, v in tree.items()}
+        out: dict[str, Any] = {}
+        for k, v in tree.items():
+            key = change(k)
+            out[_another(key, out) if key in out else key] = _map_leaves(v, change)
+        return out
     if type(tree) is list:
         return [_map_leaves(v, change) for v in tree]
     return None if tree is None else change(tree)
+
+
+_KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?!(?s:.*)-----END)").search
+_KEY_LINE: Final = re.compile(r"\s*(?:[A-Za-z0-9+/]{16,}=*|[A-Za-z]+-[A-Za-z]+: .*)?\s*").fullmatch
 
 
 def _redact_leaves(
     tree: Any, redactor: Redactor, patterns: Sequence[re.Pattern[str]]
 ) -> tuple[Any, int]:
     found = 0
+    in_key = False  # a private key, line by line
 
     def change(leaf: Any) -> Any:
-        nonlocal found
+        nonlocal found, in_key
         if type(leaf) is not str and (type(leaf) is not int or leaf < _LARGE):
             return leaf
+        if in_key and type(leaf) is str and _KEY_LINE(leaf):
+            return REPLACEMENT
         text, count = redactor.redact(str(_encodable(leaf)), patterns)
         found += count
+        in_key = count > 0 and _KEY_BEGINS(str(leaf)) is not None
         return text if count else leaf
 
     return _map_leaves(tree, change), found

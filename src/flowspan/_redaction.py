@@ -23,10 +23,14 @@ DEFAULT_KEYS: Final[tuple[str, ...]] = (
     "passwords",
     "passwd",
     "passphrase",
+    "pass",
     "pwd",
     "secret",
     "secrets",
     "token",
+    "auth_tokens",
+    "access_tokens",
+    "refresh_tokens",
     "api_key",
     "api_keys",
     "access_key",
@@ -36,9 +40,13 @@ DEFAULT_KEYS: Final[tuple[str, ...]] = (
     "secret_key",
     "signing_key",
     "encryption_key",
+    "session_key",
+    "subscription_key",
     "service_account_key",
+    "connection_string",
     "credential",
     "credentials",
+    "auth",
     "authorization",
     "proxy_authorization",
     "cookie",
@@ -48,24 +56,47 @@ DEFAULT_KEYS: Final[tuple[str, ...]] = (
 )
 """Hidden when a key ends with one of these, whatever its case and separators."""
 
+# Tokens of a page, of a text: no secrets, unless somebody says so.
+_HARMLESS: Final = (
+    "next",
+    "page",
+    "continuation",
+    "eos",
+    "bos",
+    "sep",
+    "pad",
+    "unk",
+    "cls",
+    "mask",
+)
+_NO_SECRETS: Final = frozenset(f"{word}token" for word in _HARMLESS)
+
 # Words before `=` or `:` in running text. A subset: prose speaks of tokens and cookies.
+# `PWD=/home` in an environment is a directory.
 _ASSIGNED = (
-    r"(?:passw(?:or)?d|passphrase|pwd|secret|(?:api|account|private|secret)[_-]?key"
+    r"(?:passw(?:or)?d|passphrase|(?<![A-Za-z])pass"
+    r"|(?!(?-i:(?:(?<![;\w])|(?<=OLD))PWD=[/~]))pwd"
+    r"|secret|(?:api|account|private|secret)[_-]?key"
     r"|(?:shared[_-]?)?access[_-]?key(?:[_-]?id)?"
     r"|(?:auth|access|refresh|session|id|bearer|api)[_-]?token)"
 )
 # A quoted key is a key and no prose: here the words of `DEFAULT_KEYS` count as well.
-_QUOTED: Final = r"(?:token|cookies?|credentials?|jwt)"
-_ASSIGNED_ANCHORS: Final = ("passw", "passphrase", "pwd", "secret", "key", "token")
+_QUOTED: Final = (
+    "(?:"
+    + "".join(f"(?<!{word})(?<!{word}[_-])" for word in _HARMLESS)
+    + "token|cookies?|credentials?|jwt)"
+)
+_ASSIGNED_ANCHORS: Final = ("pass", "pwd", "secret", "key", "token")
 # Before a token: no letter, digit or underscore, but for the end of an escape.
 _START: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))"
 _AUTHORIZATION: Final = r"""(?i:authorization)\\{0,7}["']?\s*[:=]\s*\\{0,7}["']?"""
 # Schemes whose credentials are a list to the end of the line.
 _LISTS: Final = r"(?i:digest|aws4-hmac-sha256|signature|hawk|oauth)"
 # What follows: quoted, quoted inside a JSON string, or bare. The quotes stay.
+_LITERAL: Final = r"""(?i:none|null|nil|undefined|true|false)(?=[\s"'\\,;&)}\]]|\Z)"""
 _VALUE = (
     r"""(?:[bBrRuUfF]{1,2}(?=["']))?\\{0,7}["']?"""
-    r"""(?P<secret>(?!\[REDACTED\])(?:(?<=[^\\]")(?:[^"\\]|\\.)+"""
+    rf"""(?P<secret>(?!\[REDACTED\])(?!{_LITERAL})(?:(?<=[^\\]")(?:[^"\\]|\\.)+"""
     r"""|(?<=\\")(?:[^"\\]|\\[^"])+|(?<=')(?:[^'\\]|\\.)+"""
     r"""|[^\s"'\\,;&<>(){}\[\]]+))"""
 )
@@ -129,13 +160,26 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         r"""(?P<secret>(?!\[REDACTED\]@)[^\s/"'<>\\]{1,512})@""",
         ("://",),
     ),
+    # and that of a data source in Go
+    (
+        r"""(?<![\w.-])[\w.-]{1,64}:(?P<secret>(?!\[REDACTED\]@)[^\s"'<>\\]{1,128})"""
+        r"""@[a-z]{1,16}\([^\s()]{0,256}\)/""",
+        (")/",),
+    ),
+    # <password>value</password>
+    (
+        rf"<(?i:[\w.:-]{{0,64}}{_ASSIGNED}|token)(?:\s[^<>]{{0,256}})?>\s{{0,64}}(?:<!\[CDATA\[)?"
+        r"(?P<secret>(?!\[REDACTED\])[^\s<>][^<>]{0,1023})(?:\]\]>\s{0,64})?</",
+        ("</",),
+    ),
     # key=value, in DSNs, query strings and logs; the value of a quoted key; key: value
     (
         rf"(?i:{_ASSIGNED})\\{{0,7}}[\"']?[ \t]{{0,8}}:?=(?!=)[ \t]{{0,8}}{_VALUE}",
         _ASSIGNED_ANCHORS,
     ),
     (
-        r"(?i)(?:[?&;](?:token|key|sig|signature|x-amz-signature|code)|(?<![\w-])token)="
+        r"(?i)(?:[?&;](?:token|key|sig|signature|x-amz-signature|code(?!=\d{1,5}(?!\w)))"
+        r"|(?<![\w-])token)="
         rf"{_VALUE}",
         ("token=", "key=", "sig=", "signature=", "code="),
     ),
@@ -153,9 +197,10 @@ _ANCHORED: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 )
 
 # 13 to 19 digits in the shapes that issuers print, checked by Luhn. Told apart by prefix and
-# length, so that timestamps in milliseconds (13) and nanoseconds (19) are none of them.
+# length, so that timestamps in milliseconds (13) and nanoseconds (19) are none of them. Groups with
+# a space between them do not begin in the middle of a longer row of numbers.
 _CARD: Final = (
-    r"(?<![\w.+-])(?P<card>"
+    r"(?<![\w.+-])(?:(?=[0-9]{13})|(?<![0-9]{4}[ -][0-9]{4}[ -]))(?P<card>"
     r"(?:4[0-9]{3}|5[1-5][0-9][0-9]|2[2-7][0-9][0-9]|6(?:011|5[0-9][0-9]|4[4-9][0-9]|2[0-9][0-9]|7[0-9][0-9])|35[0-9][0-9]|50[0-9][0-9])"
     r"(?P<_s>[ -]?)[0-9]{4}(?P=_s)[0-9]{4}(?P=_s)[0-9]{4}(?:(?P=_s)[0-9]{3})?"
     r"|3[47][0-9][0-9](?P<_a>[ -]?)[0-9]{6}(?P=_a)[0-9]{5}"
@@ -187,7 +232,8 @@ _DIGITS: Final = bytes(48 if chr(i) in "0123456789" else i if i == 32 else 46 fo
 # Words are searched in lower case. For some it is known what must stand around them.
 _WORDS: Final[tuple[bytes, ...]] = (b"basic", b"-----begin")
 _BEARER: Final = b"bearer"  # and the token is a long run
-_QUERY: Final[tuple[bytes, ...]] = (b"token=", b"key=", b"sig=", b"signature=", b"code=")
+_QUERY: Final[tuple[bytes, ...]] = (b"token=", b"key=", b"sig=", b"signature=", b"code=", b")/")
+_CLOSING: Final = b"</"
 _CLOSES: Final = r"""\\*["']\s*:"""
 _ASSIGNS: Final = r"(?:[_-]?id)?[^=:\w]*[=:]"
 
@@ -199,8 +245,7 @@ def _behind(word: str, *before: str) -> str:
 
 
 _AROUND: Final = {
-    b"passw": f"passw(?:or)?d{_ASSIGNS}",
-    b"passphrase": f"passphrase{_ASSIGNS}",
+    b"pass": f"(?:passw(?:or)?d|passphrase|(?<![a-z])pass){_ASSIGNS}",
     b"pwd": f"pwd{_ASSIGNS}",
     b"secret": f"secret{_ASSIGNS}",
     b"authorization": f"authorization{_ASSIGNS}",
@@ -247,7 +292,10 @@ def _user_and_password(encoded: str) -> bool:
         decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except ValueError:
         return False
-    return b":" in decoded and decoded.isascii() and decoded.decode("ascii").isprintable()
+    try:
+        return b":" in decoded and decoded.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _words(key: str) -> list[str]:
@@ -259,7 +307,8 @@ class Redactor:
     Decides what is a secret. Immutable but for a bounded memory of keys; safe from any thread.
 
     *keys* hide a value when its key ends with one of them: `api_key` hides `OPENAI_API_KEY`,
-    `openaiApiKey` and `x-api-key`, not `api_key_name`; `password` hides wherever it is a word.
+    `openaiApiKey` and `x-api-key`, not `api_key_name`; `password` hides wherever it is a word,
+    `token` not in `next_token` or `eos_token`.
     *patterns* are regular expressions, see `DEFAULT_PATTERNS`. Raises `re.error` on a bad one.
     """
 
@@ -289,7 +338,8 @@ class Redactor:
         self._query = tuple(filter(has, _QUERY))
         self._bearer = tuple(filter(has, (_BEARER,)))
         self._around = [(w, re.compile(_AROUND[w].encode()).search) for w in filter(has, _AROUND)]
-        known = {*_WORDS, *_QUERY, *_AROUND, _BEARER}
+        self._closing = tuple(filter(has, (_CLOSING,)))
+        known = {*_WORDS, *_QUERY, *_AROUND, _BEARER, _CLOSING}
         prefixes = b"|".join(re.escape(a) for a in self._by_anchor if a not in known) or b"(?!)"
         self._has_prefix = re.compile(prefixes).search
         self._prefixes = re.compile(b"(?=(%s))" % prefixes).findall  # they may overlap
@@ -308,6 +358,9 @@ class Redactor:
         words = _words(key[-256:])
         if not words:
             return False
+        last_two = "".join(words[-2:])
+        if last_two in _NO_SECRETS:
+            return last_two in self._keys
         suffix = ""
         for word in reversed(words):
             suffix = word + suffix
@@ -330,6 +383,8 @@ class Redactor:
         if b":" in data or b"=" in data:
             anchors += [word for word, around in self._around if word in lower and around(lower)]
             anchors += [word for word in self._query if word in lower]
+        if _CLOSING in data:
+            anchors += self._closing
         runs = data.translate(_RUNS)
         digits = b""
         start = runs.find(_RUN)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import concurrent.futures
 import contextvars
+import numbers
 import os
 import re
 import sys
@@ -50,6 +51,7 @@ from flowspan.context import (
     ComponentTraceContext,
     TraceContext,
     current_component,
+    current_run,
     innermost_run,
     trace_id,
 )
@@ -144,7 +146,7 @@ class Spans:
         *iteration*: which turn of a loop it is, from 1.
         *owned*: the task that runs now ends the run if nobody else has, a little after itself.
         """
-        _end_orphans()
+        end_orphans()
         run = Run()
         run.ended = True  # until its span exists, so that nobody ends half a run
         run._spans = self
@@ -162,6 +164,9 @@ class Spans:
         run.outer = outer = current_component()
         if owned:
             _end_superseded(run)
+        before = current_run()
+        if outer is None and before is not None:
+            run.around = before.around if before.attachment is None else before
 
         attributes: dict[str, Any] = {
             **_RUN_KINDS,
@@ -190,8 +195,8 @@ class Spans:
 
         context, links, is_root = self._parent_of_run(run, outer)
         token = ROOT_TRACE_ID.set(trace_id(run.run_id) if is_root else None)
-        run._tracer = self.tracer()
         try:
+            run._tracer = self.tracer()
             run.span = span = run._tracer.start_span(
                 run.name,
                 context=context,
@@ -199,6 +204,10 @@ class Spans:
                 attributes=attributes,
                 links=links,
             )
+        except Exception as error:  # noqa: BLE001 - of a sampler, a span processor
+            _START_RUN.failed(error)
+            run._tracer = trace.NoOpTracer()  # what is in it is not recorded either
+            run.span = span = _unrecorded(context)
         finally:
             ROOT_TRACE_ID.reset(token)
         run._recording = span.is_recording()
@@ -209,7 +218,7 @@ class Spans:
                     run._record(_INPUT, self.payloads.freeze(inputs), self.capture_inputs)
                     if self.capture_inputs and type(inputs) is str:
                         message = self.payloads.message("user", inputs)
-                        span.set_attribute(semconv.GEN_AI_INPUT_MESSAGES, message)
+                        run._also(semconv.GEN_AI_INPUT_MESSAGES, message)
                 if metadata and self.capture_content:
                     frozen = self.payloads.freeze(metadata)
                     span.set_attribute(semconv.METADATA, run._noted(semconv.METADATA, frozen).text)
@@ -260,24 +269,28 @@ class Spans:
                 parent = _active_below(outer)
                 parent_id = self.payloads.short(outer.component_id, MAX_ID_CHARS)
                 attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, parent_id or "")
-        else:
+        current = otel_context.get_current()
+        if run is None and not trace.get_current_span(current).get_span_context().is_valid:
             _guard.report(
                 "component outside a run",
                 "its span is a trace of its own; call start_tracers or flowspan.run before",
             )
-        current = otel_context.get_current()
         context = current if parent is None else trace.set_span_in_context(parent, current)
         tracer = run._tracer if isinstance(run, Run) else self.tracer()
-        component.span = span = tracer.start_span(
-            name, context=context, attributes=attributes, links=links
-        )
+        try:
+            component.span = span = tracer.start_span(
+                name, context=context, attributes=attributes, links=links
+            )
+        except Exception as error:  # noqa: BLE001 - of a sampler, a span processor
+            _START_COMPONENT.failed(error)
+            component.span = span = _unrecorded(context)
         component._recording = span.is_recording()
         if component._recording and inputs is not None:
             try:
                 payload = self.payloads.freeze(inputs)
                 component._record(_INPUT, payload, self.capture_inputs)
                 if self.capture_inputs and info.type == "tool":
-                    span.set_attribute(semconv.GEN_AI_TOOL_CALL_ARGUMENTS, payload.text)
+                    component._also(semconv.GEN_AI_TOOL_CALL_ARGUMENTS, payload)
             except Exception as error:  # noqa: BLE001 - as `with _INPUTS` does, at less cost
                 _INPUTS.failed(error)
         if isinstance(run, Run):
@@ -304,7 +317,7 @@ class Spans:
                 semconv.GRAPH_NODE_NAME: name,
             }
             if info.class_name:
-                known[semconv.COMPONENT_CLASS] = info.class_name
+                known[semconv.COMPONENT_CLASS] = short(info.class_name)
             if info.type == "agent":
                 known[semconv.GEN_AI_AGENT_NAME] = name
             elif info.type == "tool":
@@ -386,6 +399,15 @@ def _has_ended(span: Span) -> bool:
     return not span.is_recording() and getattr(span, "end_time", None) is not None
 
 
+def _unrecorded(context: Context) -> Span:
+    """
+    Stands in for a span that could not be started: what is below goes on below its parent.
+
+    So whoever is around it is not written to in its place.
+    """
+    return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
+
+
 def _active_below(component: ComponentTraceContext | TraceContext) -> Span:
     """The active span inside *component*: the current one, or that of a call; else its own."""
     current = trace.get_current_span()
@@ -444,6 +466,12 @@ class _Recorded:
             self._noted(names[0], payload)
         span.set_attribute(names[0], payload.text)  # twice costs the SDK less than a mapping
         span.set_attribute(names[1], payload.mime_type)
+
+    def _also(self, attribute: str, payload: Payload) -> None:
+        """What `_record` has put on the span, under a name of the conventions as well."""
+        if payload.truncated and attribute not in self._cut:
+            self._cut = (*self._cut, attribute)
+        self.span.set_attribute(attribute, payload.text)
 
     @property
     def recording(self) -> bool:
@@ -536,6 +564,7 @@ class Run(_Recorded, TraceContext):
     def __init__(self) -> None:
         _Recorded.__init__(self)
         self.attachment = None
+        self.around = None
         self._open: set[ComponentSpan] = set()
         self._contexts: dict[str, SpanContext] = {}  # of the latest span of each component id
         self._finished: dict[str, None] = {}  # component ids, the last that ended stands last
@@ -557,7 +586,7 @@ class Run(_Recorded, TraceContext):
                 self._record(_OUTPUT, self._spans.payloads.freeze(outputs), capture)
                 if capture and type(outputs) is str:
                     message = self._spans.payloads.message("assistant", outputs)
-                    self.span.set_attribute(semconv.GEN_AI_OUTPUT_MESSAGES, message)
+                    self._also(semconv.GEN_AI_OUTPUT_MESSAGES, message)
 
     def set_paused(self) -> None:
         self._paused = True
@@ -580,24 +609,29 @@ class Run(_Recorded, TraceContext):
             return False
         self._disown()
         try:
-            self._end_calls(error, status)
-            if self._recording:
-                self._conclude(error, status)
-        finally:
-            self.span.end(end_time)
+            try:
+                self._end_calls(error, status)
+                if self._recording:
+                    self._conclude(error, status)
+            finally:
+                self.span.end(end_time)
+        finally:  # whatever a span processor raised
+            self._is_over(error)
+        return True
+
+    def _is_over(self, error: BaseException | None) -> None:
         self._forget_if_over()
         outer = self.outer
         if isinstance(outer, ComponentSpan):
             if error is not None:
                 outer._shown_below(error)
             outer._nested_ended(self)
-        else:
+        elif self._recording:
             with _lock:
                 _recent[self.run_id] = self.span.get_span_context()
                 _recent.move_to_end(self.run_id)
                 if len(_recent) > _MAX_RECENT:
                     _recent.popitem(last=False)
-        return True
 
     def _conclude(self, error: BaseException | None, status: str | None) -> None:
         """Everything that is known of the run only when it is over."""
@@ -636,6 +670,7 @@ class Run(_Recorded, TraceContext):
     def __del__(self) -> None:
         # Nobody can end it any more. Not here: the collector may run inside any lock.
         if not getattr(self, "ended", True):
+            self._until = self._until or _clock()
             _orphans.append(self)
 
     # ---- the task that started it
@@ -718,10 +753,10 @@ class Run(_Recorded, TraceContext):
                     source,
                     {
                         semconv.LINK_TYPE: semconv.LINK_EDGE,
-                        semconv.EDGE_SOURCE: f"{from_id}.{edge.source_output}"
+                        semconv.EDGE_SOURCE: f"{from_id}.{short(edge.source_output)}"
                         if edge.source_output
                         else from_id,
-                        semconv.EDGE_TARGET: f"{target}.{edge.target_input}"
+                        semconv.EDGE_TARGET: f"{target}.{short(edge.target_input)}"
                         if edge.target_input
                         else target,
                     },
@@ -758,7 +793,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         self._logs = 0
         self.calls: object = None  # the name of the flow that it calls
         self.iterations = 0  # turns of the loop that it is
-        self._nested: tuple[Run, ...] = ()
+        self._nested: tuple[weakref.ref[Run], ...] = ()
         self._outputs: Payload | None = None
         self.usage_below = False  # a call below carries tokens: those of the component are the same
 
@@ -825,10 +860,13 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if not self._recording or self.ended:
                 return
             late: dict[str, Any] = dict(_MODEL_KINDS) if self.type == "llm" else {}
-            if type(input_tokens) is int and 0 <= input_tokens < _MAX_INT:
-                late[semconv.GEN_AI_USAGE_INPUT_TOKENS] = input_tokens
-            if type(output_tokens) is int and 0 <= output_tokens < _MAX_INT:
-                late[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = output_tokens
+            for attribute, given in (
+                (semconv.GEN_AI_USAGE_INPUT_TOKENS, input_tokens),
+                (semconv.GEN_AI_USAGE_OUTPUT_TOKENS, output_tokens),
+            ):
+                tokens = _tokens(given)
+                if tokens is not None:
+                    late[attribute] = tokens
             if model_name := self._spans.payloads.short(model):
                 late[semconv.GEN_AI_REQUEST_MODEL] = model_name
             self.span.set_attributes(late)
@@ -838,10 +876,24 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
                     late.get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, 0),
                 )
 
-    def set_error(self, error: BaseException) -> None:
+    def set_error(self, error: BaseException | str) -> None:
         with _SET_ERROR:
-            if self._recording and not self.ended:
+            if not self._recording or self.ended:
+                return
+            if not isinstance(error, BaseException):
+                if not error or type(error) is not str:
+                    _guard.report("set_error without an error", "give the exception or a text")
+                else:
+                    self._fail(OtherError(error), event=True)
+                return
+            if is_cancellation(error):
+                self.span.set_attribute(semconv.COMPONENT_STATUS, semconv.STATUS_CANCELLED)
+                self.span.add_event(semconv.CANCELLED)
+            else:
                 self._fail(error, event=True)
+            for above in (self, self.outer, self.run):  # it may be raised as well
+                if isinstance(above, _Recorded):
+                    above._shown_below(error)
 
     # ---- ending
 
@@ -851,13 +903,15 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             return False
         outcome = None if error is None else outcome_of(error)
         try:
-            for run in self._nested:  # it is closed for them
-                run.end_unended(outcome or status or semconv.STATUS_OK)
-            self._end_calls(error, status)
-            if self._recording:
-                self._conclude(error, outcome, status)
-        finally:
-            self.span.end()
+            try:
+                if self._nested:
+                    self._end_nested(outcome or status or semconv.STATUS_OK)
+                self._end_calls(error, status)
+                if self._recording:
+                    self._conclude(error, outcome, status)
+            finally:
+                self.span.end()
+        finally:  # whatever a span processor raised
             self._outputs = None
             run_of = self.run
             if isinstance(run_of, Run):
@@ -878,14 +932,14 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             capture = self._spans.capture_outputs
             self._record(_OUTPUT, self._outputs, capture)
             if capture and self.type == "tool":
-                span.set_attribute(semconv.GEN_AI_TOOL_CALL_RESULT, self._outputs.text)
+                self._also(semconv.GEN_AI_TOOL_CALL_RESULT, self._outputs)
         if outcome == semconv.STATUS_ERROR and error is not None:
-            self._fail(error, event=_where_raised(error) not in self._raised)
+            self._fail(error, event=not _is_shown(error, self._raised))
             if isinstance(self.outer, ComponentSpan):
                 self.outer._shown_below(error)
         elif outcome == semconv.STATUS_CANCELLED or status is not None:
             span.set_attribute(semconv.COMPONENT_STATUS, status or outcome or "")
-            if status is None:
+            if status is None and not (error and _is_shown(error, self._raised)):
                 span.add_event(semconv.CANCELLED)
         if self._logs > self._spans.max_logs:
             span.set_attribute(semconv.LOGS_DROPPED, self._logs - self._spans.max_logs)
@@ -893,11 +947,19 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
 
     def _nested_started(self, run: Run) -> None:
         with _lock:
-            self._nested = (*self._nested, run)
+            self._nested = (*self._nested, weakref.ref(run))
 
     def _nested_ended(self, run: Run) -> None:
         with _lock:
-            self._nested = tuple(other for other in self._nested if other is not run)
+            self._nested = tuple(other for other in self._nested if other() not in (run, None))
+
+    def _end_nested(self, fallback: str) -> None:
+        """The runs in it that nobody ended are closed for them."""
+        end_orphans()
+        for reference in self._nested:
+            run = reference()
+            if run is not None:
+                run.end_unended(fallback)
 
 
 _GROUP: Final[Any] = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
@@ -933,16 +995,46 @@ def _where_raised(error: BaseException) -> _Raise:
     return id(error), id(step.tb_frame.f_code), step.tb_lineno
 
 
+def _is_shown(error: BaseException, origins: Sequence[_Raise]) -> bool:
+    """Whether *error* is one of *origins*, or a group of nothing else."""
+    if not origins:
+        return False
+    if _where_raised(error) in origins:
+        return True
+    return isinstance(error, _GROUP) and all(_is_shown(each, origins) for each in error.exceptions)
+
+
 def _stems_from(error: BaseException, origins: Sequence[_Raise]) -> bool:
     """Whether *error* is one of *origins* or was raised because of it."""
     seen: BaseException | None = error
     for _ in range(20):
         if seen is None or not origins:
             return False
-        if _where_raised(seen) in origins:
+        if _is_shown(seen, origins):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def _tokens(given: Any) -> int | None:
+    """A count of tokens as it fits the wire, of any type for whole numbers; else None."""
+    kind = type(given)
+    whole = issubclass(kind, numbers.Integral) and not issubclass(kind, bool)
+    if whole or (issubclass(kind, float) and float.is_integer(given)):
+        number = int(given)
+        if 0 <= number < _MAX_INT:
+            return number
+    if given is not None:
+        _guard.report("usage that is no count of tokens", "it is left out; give whole numbers")
+    return None
+
+
+class OtherError(Exception):
+    """An error that was given as a text; its name is the `error.type` of what is no exception."""
+
+
+OtherError.__module__ = "builtins"
+OtherError.__qualname__ = "_OTHER"
 
 
 def error_type(error: BaseException) -> str:
@@ -986,9 +1078,10 @@ def _owner_done(reference: weakref.ref[Run], task: asyncio.Task[Any]) -> None:
 
 def _end_superseded(run: Run) -> None:
     """
-    End the run before, if this same task starts another without having ended it.
+    End the run before as `paused`, if this same task goes on with its run id.
 
-    So sequential runs whose `end_tracers` never comes (loop iterations, pauses) end in time.
+    Any other run before may be in the hands of a task that it was given to. When nobody holds it
+    any more it is an orphan: so sequential runs whose `end_tracers` never comes end in time.
     """
     before = RUN.get()
     if (
@@ -996,19 +1089,19 @@ def _end_superseded(run: Run) -> None:
         or before.ended
         or before.attachment is not None
         or before._open
-        or before.outer is not run.outer
+        or before.outer is not None
+        or run.outer is not None
+        or before.run_id != run.run_id
         or before._thread != run._thread
     ):
         return
     task = _current_task()
-    if (before._loop_task() if before._loop_task is not None else None) is not task:
-        return
-    resumed = run.outer is None and before.run_id == run.run_id
-    fallback = semconv.STATUS_OK if run.outer is not None else semconv.STATUS_ABANDONED
-    before.end_unended(semconv.STATUS_PAUSED if resumed else fallback)
+    if (before._loop_task() if before._loop_task is not None else None) is task:
+        before.end_unended(semconv.STATUS_PAUSED)
 
 
-def _end_orphans() -> None:
+def end_orphans() -> None:
+    """End the runs that nobody can end any more."""
     while _orphans:
         try:
             run = _orphans.popleft()
@@ -1017,7 +1110,8 @@ def _end_orphans() -> None:
         with _ORPHAN:
             for component in list(run._open):
                 component.end(status=semconv.STATUS_ABANDONED)
-            run.end_unended()
+            nested = run.outer is not None
+            run.end_unended(semconv.STATUS_OK if nested else semconv.STATUS_ABANDONED)
 
 
 def open_runs(spans: Spans) -> list[Run]:
@@ -1028,7 +1122,7 @@ def open_runs(spans: Spans) -> list[Run]:
 
 def end_all_open(spans: Spans) -> int:
     """End what *spans* has still open, at shutdown. Returns how many spans that were."""
-    _end_orphans()
+    end_orphans()
     runs = open_runs(spans)
     with _lock:
         components = [component for component in _lone_components if component._spans is spans]
@@ -1064,6 +1158,8 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
+_START_RUN: Final = _guard.guard("start a run's span", "neither it nor what is in it is recorded")
+_START_COMPONENT: Final = _guard.guard("start a component's span", "it is not recorded")
 _INPUTS: Final = _guard.guard("record inputs")
 _ADD_LOG: Final = _guard.guard("record a log")
 _COMPONENT_OUTPUTS: Final = _guard.guard("record a component's outputs")

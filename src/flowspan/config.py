@@ -429,13 +429,19 @@ class _Reader:
     """Turns texts into values, and keeps what was understood and what was not."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        # A variable's undecodable bytes are surrogates, which no exporter can send.
-        given = ((name, env.get(name, "")) for name in VARIABLES)
-        self._texts = {
-            name: text.encode("utf-8", "replace").decode().strip() for name, text in given
-        }
         self.understood: set[str] = set()
         self.problems: dict[str, None] = {}  # each once: a general variable has many readers
+        self._texts = {name: self._text(name, env.get(name)) for name in VARIABLES}
+
+    def _text(self, name: str, given: object) -> str:
+        if given is None:
+            return ""
+        if not isinstance(given, str):
+            shown = str(given) if isinstance(given, (bool, int, float)) else type(given).__name__
+            self.problems[f"{_sentence(name, shown, 'a text')}; read as {shown}"] = None
+            given = shown
+        # A variable's undecodable bytes are surrogates, which no exporter can send.
+        return given.encode("utf-8", "replace").decode().strip()
 
     def first(self, variables: Sequence[Variable], default: object) -> Any:
         """The value of the first variable that is set and understood."""

@@ -29,6 +29,7 @@ class TraceContext(ABC):
     """
 
     __slots__ = (
+        "around",
         "attachment",
         "ended",
         "flow_id",
@@ -52,6 +53,8 @@ class TraceContext(ABC):
     span: Span
     outer: ComponentTraceContext | None
     """The component in which this run is nested."""
+    around: TraceContext | None
+    """The run of a `with` around this one, where no component is between them."""
     ended: bool
     attachment: Attachment[TraceContext] | None
 
@@ -121,8 +124,12 @@ class ComponentTraceContext(ABC):
         """
 
     @abstractmethod
-    def set_error(self, error: BaseException) -> None:
-        """Record an error that the component handles itself instead of raising it."""
+    def set_error(self, error: BaseException | str) -> None:
+        """
+        Record an error that the component handles itself instead of raising it.
+
+        A cancellation is recorded as one, a text as an error with that message.
+        """
 
 
 RUN: Final[ContextVar[TraceContext | None]] = ContextVar("flowspan_run", default=None)
@@ -134,10 +141,15 @@ ROOT_TRACE_ID: Final[ContextVar[int | None]] = ContextVar("flowspan_root_trace_i
 
 
 def innermost_run() -> TraceContext | None:
-    """The run in context, ended or not; never a nested run that has ended."""
+    """The run in context, ended or not; never an ended one inside another."""
     run = RUN.get()
-    while run is not None and run.ended and run.outer is not None:
-        run = run.outer.run
+    while run is not None and run.ended:
+        if run.outer is not None:
+            run = run.outer.run
+        elif run.around is not None:
+            run = run.around
+        else:
+            break
     return run
 
 
@@ -153,6 +165,21 @@ def current_component() -> ComponentTraceContext | None:
     while component is not None and component.ended:
         component = component.outer
     return component
+
+
+Here = tuple[TraceContext | None, ComponentTraceContext | None, Context]
+
+
+def here() -> Here:
+    """Where this code is: its run, its component, its OpenTelemetry context."""
+    return RUN.get(), COMPONENT.get(), otel_context.get_current()
+
+
+def enter(place: Here) -> None:
+    """Be there from now on. Without tokens: what leaves again may run in another context."""
+    RUN.set(place[0])
+    COMPONENT.set(place[1])
+    otel_context.attach(place[2])
 
 
 def trace_id(run_id: object) -> int:
@@ -178,6 +205,7 @@ class Attachment(Generic[_C]):
 
     `detach` may come from another task (an abandoned generator) or out of order (two generators
     taking turns): it then restores what is still true, and nothing that has ended.
+    A context is attached once, so those that it finds before it were attached before it.
     """
 
     __slots__ = ("_before", "_otel", "_otel_before", "_otel_token", "_token", "_value", "_variable")

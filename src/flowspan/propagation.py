@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
@@ -20,14 +20,7 @@ from opentelemetry.context import Context
 
 from flowspan._guard import guard
 from flowspan._spans import CONSUMED
-from flowspan.context import (
-    COMPONENT,
-    RUN,
-    ComponentTraceContext,
-    TraceContext,
-    current_run,
-    trace_id,
-)
+from flowspan.context import Here, current_run, enter, here, trace_id
 
 __all__ = ["carry", "extract", "inject", "trace_id"]
 
@@ -61,12 +54,12 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     context = trace.set_span_in_context(trace.INVALID_SPAN, context)
     with _EXTRACT:
         context = propagate.extract(_as_text(carrier), context)
-    before = RUN.get(), COMPONENT.get(), otel_context.get_current()
-    _enter(None, None, context)
+    before = here()
+    enter((None, None, context))
     try:
         yield
     finally:
-        _enter(*before)
+        enter(before)
 
 
 def _as_text(carrier: Mapping[str, Any]) -> dict[str, str]:
@@ -74,15 +67,6 @@ def _as_text(carrier: Mapping[str, Any]) -> dict[str, str]:
         name: value.decode("latin-1") if isinstance(value, bytes) else value
         for name, value in carrier.items()
     }
-
-
-def _enter(
-    run: TraceContext | None, component: ComponentTraceContext | None, context: Context
-) -> None:
-    """Set all three; without tokens, since the end of a generator may run in another context."""
-    RUN.set(run)
-    COMPONENT.set(component)
-    otel_context.attach(context)
 
 
 _INJECT: Final = guard("inject a traceparent", "the message carries none; give a mutable mapping")
@@ -99,13 +83,55 @@ class _Carried(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         # a copy for each call: one context cannot be entered twice at once
-        return self._context.copy().run(self._function, *args, **kwargs)
+        context = self._context.copy()
+        result: Any = context.run(self._function, *args, **kwargs)
+        if inspect.isgenerator(result):
+            result = _steps(context, result)
+        elif inspect.iscoroutine(result):
+            result = _bound(context.run(here), result)
+        return result  # type: ignore[no-any-return]
+
+    def __copy__(self) -> _Carried[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> _Carried[P, R]:
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes the function with a `traceparent`; it must be picklable."""
         carrier: dict[str, str] = {}
         self._context.copy().run(inject, carrier)
         return _call_extracted, (self._function, carrier)
+
+
+def _steps(
+    context: contextvars.Context, items: Generator[Any, Any, Any]
+) -> Generator[Any, Any, Any]:
+    """*items*, with the code between two of them in *context*."""
+    step: Any = items.send
+    given: Any = None
+    while True:
+        try:
+            item = context.run(step, given)
+        except StopIteration as end:
+            return end.value
+        try:
+            given = yield item
+            step = items.send
+        except GeneratorExit:
+            context.run(items.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 - the generator's to handle
+            given, step = error, items.throw
+
+
+async def _bound(place: Here, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    before = here()
+    enter(place)
+    try:
+        return await coroutine
+    finally:
+        enter(before)
 
 
 class _Extracted(Generic[P, R]):
@@ -130,7 +156,8 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
     For threads and executors: `executor.submit(carry(work), item)`. In a process pool the run
     itself stays here, and runs opened there become children of the span that is current now.
-    A coroutine function runs bound as well. Raises TypeError if *function* is not callable.
+    A coroutine or a generator that it gives runs bound as well; not an asynchronous generator.
+    Raises TypeError if *function* is not callable.
     """
     if not callable(function):
         raise TypeError(f"carry(<{type(function).__name__}>): expected a function")
@@ -141,15 +168,10 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _carry_coroutine(function: Any) -> Any:
-    run, component, context = RUN.get(), COMPONENT.get(), otel_context.get_current()
+    place = here()
 
     @functools.wraps(function)
     async def carried(*args: Any, **kwargs: Any) -> Any:
-        before = RUN.get(), COMPONENT.get(), otel_context.get_current()
-        _enter(run, component, context)
-        try:
-            return await function(*args, **kwargs)
-        finally:
-            _enter(*before)
+        return await _bound(place, function(*args, **kwargs))
 
     return carried

@@ -13,6 +13,7 @@ import sys
 from collections.abc import (
     AsyncGenerator,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -30,7 +31,8 @@ from opentelemetry import trace
 from flowspan import _guard
 from flowspan._component import Component, Edge, describe
 from flowspan._guard import guard
-from flowspan._spans import ComponentSpan, Run
+from flowspan._payload import state
+from flowspan._spans import ComponentSpan, OtherError, Run, end_orphans
 from flowspan.context import (
     COMPONENT,
     RUN,
@@ -39,6 +41,8 @@ from flowspan.context import (
     TraceContext,
     current_component,
     current_run,
+    enter,
+    here,
 )
 from flowspan.pipeline import Pipeline, current_pipeline
 
@@ -107,6 +111,7 @@ class TracingService:
                 tracing_user_id=tracing_user_id,
             )
             RUN.set(run)
+            end_orphans()  # of which the run before may have been one
 
     def trace_component(
         self,
@@ -138,8 +143,8 @@ class TracingService:
                     "add_log outside a component", "it is lost; call it inside trace_component"
                 )
                 return
-            fields: Any = log if type(log) is dict else getattr(log, "__dict__", None)
-            if type(fields) is dict and "message" in fields:
+            fields: Any = log if type(log) is dict else state(log)
+            if "message" in fields:
                 component.log(fields["message"], fields.get("name"), fields.get("type"))
             else:
                 component.log(log, None, None)
@@ -199,7 +204,7 @@ class TracingService:
                 run.set_outputs(outputs)
             if error is not None and not isinstance(error, BaseException):
                 _guard.report("end_tracers with an error that is none", "give it the exception")
-                error = _OTHER(error)
+                error = OtherError(error)
             run.end(error)
 
     def get_langchain_callbacks(self) -> list[Any]:
@@ -243,14 +248,6 @@ class TracingService:
             await asyncio.to_thread(self._pipeline.force_flush)
 
 
-class _OTHER(Exception):  # its name is the `error.type` of an error that is none
-    pass
-
-
-_OTHER.__module__ = "builtins"
-_OTHER.__qualname__ = "_OTHER"
-
-
 # ---- scopes: open, attach, detach, end
 
 
@@ -273,7 +270,8 @@ class _Scope(Generic[Y]):
         self._opened: Any = None
 
     def __enter__(self) -> Y:
-        opened = self._opened = self._open()
+        opened = self._open()
+        self._opened = opened if self._opened is None else self._both(opened)
         return opened if self._given is None else self._given
 
     def __exit__(
@@ -282,13 +280,16 @@ class _Scope(Generic[Y]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        opened = self._opened
+        self._opened = None
         try:
-            close(self._opened, error)
+            close(opened if type(opened) is not list else self._own(opened), error)
         except Exception as failure:  # noqa: BLE001
             _END.failed(failure)
 
     async def __aenter__(self) -> Y:
-        opened = self._opened = self._open()
+        opened = self._open()
+        self._opened = opened if self._opened is None else self._both(opened)
         return opened if self._given is None else self._given
 
     async def __aexit__(
@@ -297,10 +298,26 @@ class _Scope(Generic[Y]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        opened = self._opened
+        self._opened = None
         try:
-            close(self._opened, error)
+            close(opened if type(opened) is not list else self._own(opened), error)
         except Exception as failure:  # noqa: BLE001
             _END.failed(failure)
+
+    # One scope in several `with` at once, nested or in several tasks: each has its own.
+
+    def _both(self, opened: Any) -> list[Any]:
+        before = self._opened if type(self._opened) is list else [self._opened]
+        return [*before, opened]
+
+    def _own(self, opened: list[Any]) -> Any:
+        """Which of them was opened by this `with`: that which is current here."""
+        current = (COMPONENT.get(), RUN.get())
+        own = next((one for one in reversed(opened) if one in current), opened[-1])
+        left = [one for one in opened if one is not own]
+        self._opened = left or None
+        return own
 
 
 def open_component(
@@ -358,7 +375,7 @@ class Scope(_Scope[C]):
     """
     A `with`, an `async with` or a decorator: for functions, coroutines and generators.
 
-    Good for one ``with``; as a decorator it makes a span of its own for each call.
+    Each ``with`` of it, and as a decorator each call, makes a span of its own.
     """
 
     __slots__ = ("_make",)
@@ -381,8 +398,8 @@ class Scope(_Scope[C]):
 def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
     if isinstance(function, (classmethod, staticmethod)):
         return type(function)(_decorated(function.__func__, make))
-    if not callable(function):
-        raise TypeError(f"{function!r}: expected a function to decorate")
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"{function!r}: expected a function to decorate, or a method of a class")
     title = getattr(function, "__name__", type(function).__name__)
     try:
         signature: inspect.Signature | None = inspect.signature(function)
@@ -393,7 +410,10 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
         return make(title, _arguments(signature, args, kwargs))
 
     wrapper: Any
-    if inspect.isasyncgenfunction(function):
+    plain = inspect.isroutine(function) or isinstance(function, functools.partial)
+    code: Any = function if plain else type(function).__call__
+    awaited = inspect.iscoroutinefunction(code) or _is_generator_to_await(code)
+    if inspect.isasyncgenfunction(code):
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
@@ -422,7 +442,7 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
                     except BaseException as error:  # noqa: BLE001 - the generator's to handle
                         sent, thrown = None, error
 
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(code) and not awaited:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -448,7 +468,7 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
                     except BaseException as error:  # noqa: BLE001 - the generator's to handle
                         sent, thrown = None, error
 
-    elif inspect.iscoroutinefunction(function):
+    elif awaited:
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -461,12 +481,20 @@ def _decorated(function: F, make: Callable[[str, Any], Scope[Any]]) -> F:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with opened(args, kwargs) as current:
+            scope = opened(args, kwargs)
+            with scope as current:
                 result = function(*args, **kwargs)
+                if inspect.iscoroutine(result):
+                    return _Steps(scope).awaited(result)
                 current.set_outputs(result)
                 return result
 
     return wrapper  # type: ignore[no-any-return]
+
+
+def _is_generator_to_await(code: Any) -> bool:
+    flags: int = getattr(getattr(code, "__code__", None), "co_flags", 0)
+    return bool(flags & inspect.CO_ITERABLE_COROUTINE)  # `types.coroutine`
 
 
 def _is_function(name: object) -> bool:
@@ -485,9 +513,10 @@ class _Steps:
         self._items: list[Any] = []
 
     def __enter__(self) -> None:
+        before = here()
         self._opened = self._scope.__enter__()
-        if self._opened.attachment is not None:
-            self._opened.attachment.detach()
+        self._inside = here()
+        enter(before)
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         with _OUTPUTS:
@@ -495,6 +524,7 @@ class _Steps:
                 texts = all(type(item) is str for item in self._items)
                 self._opened.set_outputs("".join(self._items) if texts else self._items)
         with _END:
+            self._opened.attachment = None  # no cycle is left for the collector
             self._opened.end(error)
 
     def keep(self, item: Any) -> None:
@@ -503,17 +533,37 @@ class _Steps:
             with _OUTPUTS:
                 self._items.append(item if type(item) is str else opened.frozen(item))
 
+    def awaited(self, result: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """A coroutine that a plain function gave: the span that is current ends when it has run."""
+        opened = self._opened = self._scope._opened
+        self._inside = here()
+        if opened.attachment is not None:
+            opened.attachment.detach()
+        self._scope._opened = _nothing(ComponentSpan())
+
+        async def run() -> Any:
+            try:
+                with self.attached():
+                    found = await result
+                opened.set_outputs(found)
+            except BaseException as error:
+                self.__exit__(type(error), error, None)
+                raise
+            self.__exit__(None, None, None)
+            return found
+
+        return run()
+
     @contextmanager
     def attached(self) -> Iterator[None]:
-        attachment = None
-        if not self._opened.ended:
-            variable: Any = COMPONENT if isinstance(self._opened, ComponentTraceContext) else RUN
-            attachment = self._opened.attachment = Attachment(variable, self._opened)
+        """The generator's code runs: with what it has open itself, which is left between items."""
+        before = here()
+        enter(self._inside)
         try:
             yield
         finally:
-            if attachment is not None:
-                attachment.detach()
+            self._inside = here()
+            enter(before)
 
 
 def _arguments(
