@@ -7,6 +7,7 @@ import pytest
 from flowspan import semconv
 
 from ._server import Langflow
+from ._traces import edges
 
 # Langflow's helper passes no flow name: the run is called after the component that asked for it.
 HELPER_FLOW = "Calls Hello"
@@ -47,6 +48,27 @@ def test_run_flow(langflow: Langflow, way: str):
         session,
         {"Run flow": {"Run Flow": {"Hello": BELOW_HELLO}, "A": {}, "Chat Output": {}}},
     )
+
+
+@API_AND_PLAYGROUND
+def test_a_sub_flow_fails_and_the_flow_goes_on(langflow: Langflow, way: str):
+    """The error is the sub-flow's; the component handled it, and the run says `ok`."""
+    langflow.flow("failing")
+    session = langflow.run("handles", way)
+
+    spans = langflow.expect(
+        session,
+        {
+            "Handles": {
+                "Chat Input": {},
+                "Tries": {"Tries": {"Chat Input": {}, "A": {}, "Fails": {}}},
+                "Chat Output": {},
+            }
+        },
+        statuses={"Tries": "error", "Fails": "error"},  # the run below: it is the later of the two
+    )
+    assert spans["Handles"]["attributes"][semconv.RUN_STATUS] == "ok"
+    assert ("Tries", "Chat Output") in edges(langflow.spans(session))
 
 
 @API_AND_PLAYGROUND

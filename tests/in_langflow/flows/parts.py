@@ -124,6 +124,25 @@ class CallsHello(Component):
         return Message(text="called")
 
 
+class Tries(Component):
+    """Runs a flow that fails, and goes on without it."""
+
+    display_name = "Tries"
+    name = "Tries"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    async def out(self) -> Message:
+        from langflow.helpers.flow import run_flow
+
+        inputs = {"input_value": self.text, "type": "chat"}
+        try:
+            await run_flow(inputs=inputs, flow_name="Failing", user_id=str(self.user_id))
+        except ValueError:
+            return Message(text="without it")
+        raise AssertionError("the flow did not fail")
+
+
 class Items(Component):
     display_name = "Items"
     name = "Items"
