@@ -238,12 +238,15 @@ def running_langflow(
         server.stop()
 
 
-def lfx(python: Path, home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """`lfx …` to its end."""
+def lfx(
+    python: Path, home: Path, *arguments: str, typed: str = "", **env: str
+) -> subprocess.CompletedProcess[str]:
+    """`lfx …` to its end; *typed* is what a person answers."""
     return subprocess.run(
         [str(python), "-m", "lfx", *arguments],
         env=env,
         cwd=home,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=120,

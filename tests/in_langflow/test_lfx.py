@@ -15,8 +15,11 @@ from flowspan import semconv
 from processes import Sink
 
 from ._server import FLOWS, Received, environment, lfx, new_session
+from ._traces import status, trees
 
 BELOW_HELLO = {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}
+ASKED = {"Chat Input": {}, "Human Input": {}}
+ANSWERED = {"Human Input": {}, "A": {}, "Chat Output": {}}
 SERVED_AS = "flow"  # lfx serve passes no name, and of two files none is the one
 HELLO = {SERVED_AS: BELOW_HELLO}
 
@@ -25,11 +28,12 @@ HELLO = {SERVED_AS: BELOW_HELLO}
 def run(python: Path, sink: Sink, tmp_path: Path):
     """`run("hello")`: `lfx run` of that file to its end; answers with the session."""
 
-    def run(flow: str, **env: str) -> str:
+    def run(flow: str, *options: str, typed: str = "", **env: str) -> str:
         session = new_session()
         file = str(FLOWS / f"{flow}_flow.py")
         more = environment(tmp_path, sink, **env)
-        done = lfx(python, tmp_path, "run", file, "hi", "--session-id", session, **more)
+        command = ("run", file, "hi", "--session-id", session, *options)
+        done = lfx(python, tmp_path, *command, typed=typed, **more)
         assert (done.returncode == 0) == (flow != "failing"), done.stderr
         return session
 
@@ -52,6 +56,19 @@ def test_run_fails(run, sink: Sink):
     )
 
     assert spans["Fails"]["events"][-1]["name"] == "exception"
+
+
+def test_run_asks_a_person(run, sink: Sink):
+    """Each part between two questions is a run of its own, below a root of lfx's own, and linked."""
+    received = Received(sink)
+    session = run("approval", "--human-input", typed="1\n")
+    before, after = ({"approval_flow": below} for below in (ASKED, ANSWERED))
+    received.until(session, lambda spans: trees(spans) == [before, after])
+
+    first, second = [s for s in received.spans(session) if s["name"] == "approval_flow"]
+
+    assert (status(first), status(second)) == ("paused", "abandoned")  # lfx never ends a run
+    assert [link["span_id"] for link in second["links"]] == [first["span_id"]]
 
 
 def test_run_edges_can_be_parents(run, sink: Sink):
