@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,16 +54,19 @@ def langflow(
 
 
 @pytest.fixture
-def another_langflow(
-    python: Path, dumped: Path, sink: Sink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Langflow]]:
-    """`another_langflow(NAME="value")`: a server of the test's own; *toml* is its lfx.toml."""
+def langflows(
+    python: Path, dumped: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., list[Langflow]]]:
+    """`langflows(sink, {…}, …)`: a server for each set of options, all started at once."""
     with ExitStack() as servers:
 
-        def start(toml: str = "", **env: str) -> Langflow:
-            home = tmp_path_factory.mktemp("another")
-            (home / "lfx.toml").write_text(toml)
-            return servers.enter_context(running_langflow(python, home, sink, dumped, **env))
+        def start(sink: Sink, *options: dict[str, Any]) -> list[Langflow]:
+            running = [
+                running_langflow(python, tmp_path_factory.mktemp("another"), sink, dumped, **one)
+                for one in options
+            ]
+            with ThreadPoolExecutor(len(running)) as starting:
+                return list(starting.map(servers.enter_context, running))
 
         yield start
 

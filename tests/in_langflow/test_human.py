@@ -8,6 +8,7 @@ from flowspan import semconv
 from ._server import Langflow, new_session
 from ._traces import status, trees
 
+DECIDED = "Human In The Loop — Approve"  # recorded by Langflow
 BEFORE = {"Approval": {"Chat Input": {}, "Human Input": {}}}
 
 
@@ -19,8 +20,7 @@ def pause(langflow: Langflow, session: str) -> str:
     return str(job)
 
 
-def resume(langflow: Langflow, job: str) -> None:
-    flow = langflow.flow("approval")
+def resume(langflow: Langflow, job: str, flow: str) -> None:
     (request,) = wait_for(
         lambda: [
             one["request_id"]
@@ -46,10 +46,9 @@ def test_a_resumed_run_is_in_the_same_trace(langflow: Langflow):
     session = new_session()
     job = pause(langflow, session)
 
-    resume(langflow, job)
+    resume(langflow, job, langflow.flow("approval"))
 
-    decided = "Human In The Loop — Approve"  # recorded by Langflow
-    after = {"Approval": {decided: {}, "Human Input": {}, "A": {}, "Chat Output": {}}}
+    after = {"Approval": {DECIDED: {}, "Human Input": {}, "A": {}, "Chat Output": {}}}
     langflow.until(session, lambda spans: trees(spans) == [BEFORE, after])
     spans = langflow.spans(session)
     first, second = [span for span in spans if span["name"] == "Approval"]

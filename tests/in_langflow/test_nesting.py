@@ -101,3 +101,17 @@ def test_a_router_leaves_the_other_branch_out(langflow: Langflow, way: str, text
         session,
         {"Router": {"Chat Input": {}, "If-Else": {}, taken: {}, "Join": {}, "Chat Output": {}}},
     )
+
+
+@API_AND_PLAYGROUND
+def test_each_turn_of_a_cycle(langflow: Langflow, way: str):
+    """A component that is built again has a span again; the edges lead to the latest."""
+    session = langflow.run("cycle", way)
+
+    turns = ["Twice", "If-Else", "Twice#2", "If-Else#2", "Twice#3", "If-Else#3"]
+    # /api/v1/run leaves out what follows a cycle, without us as well
+    names = ["Chat Input", *turns, *([] if way.startswith("run") else ["Chat Output"])]
+    langflow.expect(session, {"Cycle": {name: {} for name in names}})
+    spans = langflow.spans(session)
+    linked = [{link["span_id"] for link in span["links"]} for span in spans[2:]]
+    assert all(span["span_id"] in links for span, links in zip(spans[1:], linked, strict=False))

@@ -1,0 +1,127 @@
+"""The whole line once more for real: Langflow, OTLP, the repository's Collector, Jaeger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from backends import Collector, Jaeger, Span
+from flowspan import semconv
+from processes import Sink
+
+from ._door import Door
+from ._server import WAYS, Langflow, Received, new_session, running_langflow
+from ._traces import edges, of_session
+from .test_isolation import HELLO, PAUSES
+
+pytestmark = pytest.mark.backends
+SERVICE = "langflow-for-jaeger"
+
+
+class InJaeger(Received):
+    """What Jaeger answers on `/api/v3`."""
+
+    def __init__(self, jaeger: Jaeger, sink: Sink) -> None:
+        super().__init__(sink)
+        self._jaeger = jaeger
+
+    def _arrived(self, session: str, accepted: Callable[[list[Span]], bool]) -> bool:
+        try:
+            self._ask(lambda traces: accepted(of_session(chain(*traces.values()), session)))
+        except TimeoutError:
+            return False
+        return True
+
+    def spans(self, session: str) -> list[Span]:
+        return of_session(chain(*self._ask(lambda traces: True).values()), session)
+
+    def _ask(self, until: Callable[[dict[str, list[Span]]], object]) -> dict[str, list[Span]]:
+        return self._jaeger.traces(SERVICE, until=until, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def langflow(
+    python: Path,
+    dumped: Path,
+    langflow_sink: Sink,
+    collector: Collector,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Langflow]:
+    with running_langflow(
+        python,
+        tmp_path_factory.mktemp("for-jaeger"),
+        langflow_sink,
+        dumped,
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.otlp_http,
+        OTEL_SERVICE_NAME=SERVICE,
+    ) as langflow:
+        yield langflow
+
+
+@pytest.fixture
+def seen(jaeger: Jaeger, langflow_sink: Sink) -> InJaeger:
+    return InJaeger(jaeger, langflow_sink)
+
+
+def test_one_flow_pauses_while_another_runs(langflow: Langflow, seen: InJaeger, door: Door):
+    """What flowspan exists for."""
+    session, other = new_session(), new_session()
+    pauses, hello = langflow.flow("pauses"), langflow.flow("hello")
+    with ThreadPoolExecutor(1) as client:
+        first = client.submit(WAYS["run"], langflow, pauses, session, f"{door.url}/{session}")
+        door.wait_for(session)
+        WAYS["run"](langflow, hello, other, "hi")
+        door.open(session)
+        first.result()
+
+    seen.expect(session, PAUSES)
+    spans = seen.expect(other, HELLO)
+
+    assert spans["Hello"]["resource"][semconv.SERVICE_NAME] == SERVICE
+    assert spans["Hello"]["attributes"][semconv.SESSION_ID] == other
+    assert ("Prompt Template", "Chat Output") in edges(spans.values())
+
+
+def test_a_loop(langflow: Langflow, seen: InJaeger):
+    turns = {f"iteration {number}": {"Body": {}} for number in (1, 2, 3)}
+    below = {"Chat Input": {}, "Items": {}, "Loop": turns, "Tail": {}, "Chat Output": {}}
+
+    seen.expect(langflow.run("loop"), {"Loop": below})
+
+
+def test_a_sub_flow(langflow: Langflow, seen: InJaeger):
+    langflow.flow("hello")
+
+    seen.expect(
+        langflow.run("run_flow"), {"Run flow": {"Run Flow": HELLO, "A": {}, "Chat Output": {}}}
+    )
+
+
+def test_a_flow_that_fails(langflow: Langflow, seen: InJaeger):
+    spans = seen.expect(
+        langflow.run("failing"),
+        {"Failing": {"Chat Input": {}, "A": {}, "Fails": {}}},
+        statuses={"Failing": "error", "Fails": "error"},
+    )
+
+    assert spans["Fails"]["status"]["code"] == "ERROR"
+    assert spans["Fails"]["events"][-1]["name"] == "exception"
+    assert "raised0123456789" not in str(spans)
+
+
+def test_an_agent_with_a_tool(langflow: Langflow, seen: InJaeger):
+    session = langflow.run("agent")
+    names = ["chat scripted", "chat scripted", "execute_tool seen"]
+
+    def calls(spans: list[Span]) -> list[str]:
+        return sorted(span["name"] for span in spans if span["name"] in names)
+
+    seen.until(session, lambda spans: calls(spans) == names)
+
+    spans = {span["name"]: span["attributes"] for span in seen.spans(session)}
+    assert spans["execute_tool seen"][semconv.GEN_AI_TOOL_NAME] == "seen"
+    assert spans["chat scripted"][semconv.GEN_AI_USAGE_INPUT_TOKENS] == 70
