@@ -55,12 +55,12 @@ def langflow(
 
 @pytest.fixture
 def langflows(
-    python: Path, dumped: Path, tmp_path_factory: pytest.TempPathFactory
+    python: Path, dumped: Path, sink: Sink, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., list[Langflow]]]:
-    """`langflows(sink, {…}, …)`: a server for each set of options, all started at once."""
+    """`langflows({…}, …)`: a server for each set of options, all started at once."""
     with ExitStack() as servers:
 
-        def start(sink: Sink, *options: dict[str, Any]) -> list[Langflow]:
+        def start(*options: dict[str, Any]) -> list[Langflow]:
             running = [
                 running_langflow(python, tmp_path_factory.mktemp("another"), sink, dumped, **one)
                 for one in options

@@ -114,9 +114,9 @@ lfx.services.manager.get_service_manager = Manager
 from flowspan.langflow import LangflowTracingService
 async def flow():
     service = LangflowTracingService()
-    await service.start_tracers("r-1", "Flow - 1", None, "session-1", is_new="1")
-    async with service.trace_component(None, "A (A-1)", {}, {}, is_new="2"):
-        service.add_log("A (A-1)", "line")
+    await service.start_tracers("r-1", "Flow", None, "session-1", is_new="1")
+    async with service.trace_component(None, "A", {}, {}, is_new="2"):
+        service.add_log("A", "line")
     await service.end_tracers({}, None, is_new="3")
 asyncio.run(flow())
 """
