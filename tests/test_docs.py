@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import yaml
+
 from flowspan import semconv
 from flowspan.config import VARIABLES
 
 ROOT = Path(__file__).parents[1]
+LANGFLOW = (ROOT / "docs" / "langflow.md").read_text()
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 VALUES = ("STATUS_", "MIME_", "LINK_EDGE", "LINK_RESUME", "LINK_ORIGIN", "SCOPE_", "SCHEMA_")
 
@@ -43,3 +46,28 @@ def test_python_in_the_readme_runs(spans):
     exec(compile(code, "README.md", "exec"), {})
 
     assert spans.tree() == {"Support bot": {"Prompt": {}}}
+
+
+def test_what_is_said_of_langflow_is_tested():
+    """Each row of the table names a test that exists."""
+    table = LANGFLOW.split("## Stock Langflow and ours\n", 1)[1].split("\n## ", 1)[0]
+    rows = [row for row in table.splitlines() if row.startswith("|")][2:]
+    assert rows
+    for row in rows:
+        (file, name) = re.search(r"`(test_\w+\.py)(?:::(\w+))?` \|$", row).groups()
+        source = (ROOT / "tests" / "in_langflow" / file).read_text()
+        assert f"\ndef {name or 'test_'}" in source
+
+
+def test_langflow_in_docker_fits_the_compose_file():
+    """It is built of a file that is described, and sends to the Collector that is there."""
+    (override,) = re.findall(r"```yaml\n(.*?)```", LANGFLOW, re.DOTALL)
+    (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", LANGFLOW, re.DOTALL)
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+    (langflow,) = yaml.safe_load(override)["services"].values()
+
+    assert len(dockerfile.splitlines()) == 2
+    assert f"`{langflow['build']['dockerfile']}`" in LANGFLOW
+    name, port = langflow["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"][7:].split(":")
+    assert any(published.endswith(f":{port}") for published in services[name]["ports"])

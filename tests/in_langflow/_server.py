@@ -23,7 +23,7 @@ from ._traces import of_session, status, trees
 
 HERE = Path(__file__).parent
 FLOWS = HERE / "flows"
-ARRIVES_IN = 5.0
+ARRIVES_IN = 20.0
 
 
 class Received:

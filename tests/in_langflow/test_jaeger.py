@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from pathlib import Path
 
 import pytest
 
-from backends import Collector, Jaeger, Span
+from backends import Jaeger, Span
 from flowspan import semconv
 from processes import Sink
 
 from ._door import Door
-from ._server import WAYS, Langflow, Received, new_session, running_langflow
+from ._server import WAYS, Langflow, Received, new_session
 from ._traces import of_session
 from .test_isolation import HELLO, PAUSES
 
@@ -43,38 +42,23 @@ class InJaeger(Received):
         return self._jaeger.traces(SERVICE, until=until, timeout=20)
 
 
-@pytest.fixture(scope="module")
-def langflow(
-    python: Path,
-    dumped: Path,
-    langflow_sink: Sink,
-    collector: Collector,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Langflow]:
-    with running_langflow(
-        python,
-        tmp_path_factory.mktemp("for-jaeger"),
-        langflow_sink,
-        dumped,
-        OTEL_EXPORTER_OTLP_ENDPOINT=collector.otlp_http,
-        OTEL_SERVICE_NAME=SERVICE,
-    ) as langflow:
-        yield langflow
-
-
 @pytest.fixture
 def seen(jaeger: Jaeger, langflow_sink: Sink) -> InJaeger:
     return InJaeger(jaeger, langflow_sink)
 
 
-def test_one_flow_pauses_while_another_runs(langflow: Langflow, seen: InJaeger, door: Door):
+def test_one_flow_pauses_while_another_runs(
+    langflow_for_jaeger: Langflow, seen: InJaeger, door: Door
+):
     """What flowspan exists for."""
     session, other = new_session(), new_session()
-    pauses, hello = langflow.flow("pauses"), langflow.flow("hello")
+    pauses, hello = langflow_for_jaeger.flow("pauses"), langflow_for_jaeger.flow("hello")
     with ThreadPoolExecutor(1) as client:
-        first = client.submit(WAYS["run"], langflow, pauses, session, f"{door.url}/{session}")
+        first = client.submit(
+            WAYS["run"], langflow_for_jaeger, pauses, session, f"{door.url}/{session}"
+        )
         door.wait_for(session)
-        WAYS["run"](langflow, hello, other, "hi")
+        WAYS["run"](langflow_for_jaeger, hello, other, "hi")
         door.open(session)
         first.result()
 
@@ -87,24 +71,25 @@ def test_one_flow_pauses_while_another_runs(langflow: Langflow, seen: InJaeger, 
     assert link["span_id"] == spans["Prompt Template"]["span_id"]
 
 
-def test_a_loop(langflow: Langflow, seen: InJaeger):
+def test_a_loop(langflow_for_jaeger: Langflow, seen: InJaeger):
     turns = {f"iteration {number}": {"Body": {}} for number in (1, 2, 3)}
     below = {"Chat Input": {}, "Items": {}, "Loop": turns, "Tail": {}, "Chat Output": {}}
 
-    seen.expect(langflow.run("loop"), {"Loop": below})
+    seen.expect(langflow_for_jaeger.run("loop"), {"Loop": below})
 
 
-def test_a_sub_flow(langflow: Langflow, seen: InJaeger):
-    langflow.flow("hello")
+def test_a_sub_flow(langflow_for_jaeger: Langflow, seen: InJaeger):
+    langflow_for_jaeger.flow("hello")
 
     seen.expect(
-        langflow.run("run_flow"), {"Run flow": {"Run Flow": HELLO, "A": {}, "Chat Output": {}}}
+        langflow_for_jaeger.run("run_flow"),
+        {"Run flow": {"Run Flow": HELLO, "A": {}, "Chat Output": {}}},
     )
 
 
-def test_a_flow_that_fails(langflow: Langflow, seen: InJaeger):
+def test_a_flow_that_fails(langflow_for_jaeger: Langflow, seen: InJaeger):
     spans = seen.expect(
-        langflow.run("failing"),
+        langflow_for_jaeger.run("failing"),
         {"Failing": {"Chat Input": {}, "A": {}, "Fails": {}}},
         statuses={"Failing": "error", "Fails": "error"},
     )
@@ -114,8 +99,8 @@ def test_a_flow_that_fails(langflow: Langflow, seen: InJaeger):
     assert "raised0123456789" not in str(spans)
 
 
-def test_an_agent_with_a_tool(langflow: Langflow, seen: InJaeger):
-    session = langflow.run("agent")
+def test_an_agent_with_a_tool(langflow_for_jaeger: Langflow, seen: InJaeger):
+    session = langflow_for_jaeger.run("agent")
     names = ["chat scripted", "chat scripted", "execute_tool seen"]
 
     def calls(spans: list[Span]) -> list[str]:

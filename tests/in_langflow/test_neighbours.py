@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from processes import Sink
-
-from ._server import WAYS, Langflow, new_session
-from ._traces import ours
+from ._server import ARRIVES_IN, WAYS, Langflow, new_session
 
 HELLO = {"Hello": {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}}
-SERVICE = """\
-[services]
-tracing_service = "odd:{}"
-"""
 
 
 @pytest.mark.parametrize("way", ["run", "playground polling", "v2 sync"])
@@ -43,7 +35,7 @@ def names(native: list[dict[str, Any]]) -> Iterator[str]:
         yield from names(below)
 
 
-def test_whatever_goes_wrong_the_answers_are_the_same(langflows: Callable[..., Any]):
+def test_whatever_goes_wrong_the_answers_are_the_same(badly_off: Langflow, without_us: Langflow):
     """
     Byte for byte those of a Langflow without us.
 
@@ -53,27 +45,24 @@ def test_whatever_goes_wrong_the_answers_are_the_same(langflows: Callable[..., A
     session = new_session()
     ways = ("run", "playground streaming", "v2 sync", "v2 background")
     cases = [(file, way) for file in ("hello", "broken", "failing") for way in ways]
-    with socket.create_server(("127.0.0.1", 0)) as hangs:
-        broken = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{hangs.getsockname()[1]}",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
-        }
-        order = {"PYTHONHASHSEED": "0"}  # Langflow sends the order of a set
-        with_us, without = langflows(
-            {"toml": SERVICE.format("Ours"), **order, **broken},
-            {"toml": SERVICE.format("Theirs"), **order},
-        )
-        answers = {case: answer(without, *case, session) for case in cases}
-        assert {case: answer(with_us, *case, session) for case in cases} == answers
+
+    answers = {case: answer(without_us, *case, session) for case in cases}
+
+    assert {case: answer(badly_off, *case, session) for case in cases} == answers
 
 
-def test_deactivated_is_deactivated(langflows: Callable[..., Any], sink: Sink):
-    """`LANGFLOW_DEACTIVATE_TRACING` holds for us as well."""
-    (langflow,) = langflows({"LANGFLOW_DEACTIVATE_TRACING": "true"})
-    for way in ("run", "playground polling", "v2 sync"):
-        langflow.run("hello", way)
+@pytest.mark.parametrize("way", ["run", "playground polling", "v2 sync"])
+def test_deactivated_is_deactivated(deactivated: Langflow, way: str):
+    """`LANGFLOW_DEACTIVATE_TRACING` holds for us as well; Langflow's own export goes on."""
+    session = deactivated.run("hello", way)
+    sink = deactivated.sink
 
-    assert ours(sink.readable) == []
+    def arrived() -> bool:
+        return any(span["attributes"].get("session_id") == session for span in sink.readable)
+
+    with sink.arrived:
+        assert sink.arrived.wait_for(arrived, timeout=ARRIVES_IN)
+    assert deactivated.spans(session) == []
 
 
 def answer(langflow: Langflow, file: str, way: str, session: str) -> str:

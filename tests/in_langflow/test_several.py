@@ -7,48 +7,16 @@ What one process begins, another can go on with.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from pathlib import Path
-
-import pytest
 
 from flowspan import semconv
 from processes import Sink
 
-from ._server import Langflow, new_session, running_langflow
+from ._server import Langflow, new_session
 from ._traces import ours, status, trees
 from .test_human import BEFORE, DECIDED, pause, resume
 
 WORKER = {"Worker": {"Chat Input": {"Tells": {"Chat Output": {}}}}}  # each below its predecessor
-
-
-@pytest.fixture(scope="module")
-def vendor() -> Iterator[Sink]:
-    """Where Langflow's Phoenix tracer sends its spans."""
-    vendor = Sink()
-    with closing(vendor):
-        yield vendor
-
-
-@pytest.fixture(scope="module")
-def several(
-    python: Path, dumped: Path, langflow: Langflow, langflow_sink: Sink, vendor: Sink
-) -> Iterator[Langflow]:
-    with running_langflow(
-        python,
-        langflow.home,
-        langflow_sink,
-        dumped,
-        workers=2,
-        # of a playground's polls: they are for one worker; with it Langflow asks for Redis
-        LANGFLOW_DANGEROUSLY_ALLOW_MULTI_WORKER_WITHOUT_SHARED_QUEUE="true",
-        PHOENIX_COLLECTOR_ENDPOINT=vendor.url,
-        LANGCHAIN_PROJECT="Parcels",
-        FLOWSPAN_PARENTING="edge",
-    ) as several:
-        yield several
 
 
 def test_several_workers_at_once(several: Langflow):
