@@ -1,12 +1,14 @@
 """
-What flowspan costs a real Langflow under load. About ten minutes on two cores.
+What flowspan costs a real Langflow under load. A quarter of an hour on two cores.
 
 50 clients at a time run a flow of six components by `/api/v1/run`, 500 runs for each of five
 servers: with nothing; with an endpoint but without flowspan, where Langflow exports spans of its
 own; with both; with flowspan and no endpoint of Langflow's; with Langflow's Phoenix tracer. Rounds
 are interleaved and each figure is the median of ratios within a round. CPU is that of the server's
-processes. Arguments choose servers, `nothing` among them. Needs `.venv-langflow` (tests/in_langflow/install) and port 4318; makes
-`.venv-langflow-stock`, the same without flowspan.
+processes. Arguments choose servers, `nothing` among them.
+
+Needs `.venv-langflow` (tests/in_langflow/install) and port 4318; makes `.venv-langflow-stock`, the
+same without flowspan.
 """
 
 from __future__ import annotations
