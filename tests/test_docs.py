@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from opentelemetry import trace
 
 import flowspan.delivery
@@ -23,6 +24,7 @@ from flowspan.config import VARIABLES
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 DELIVERY = (ROOT / "docs" / "delivery.md").read_text()
+LANGFLOW = (ROOT / "docs" / "langflow.md").read_text()
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 VALUES = ("STATUS_", "MIME_", "LINK_EDGE", "LINK_RESUME", "LINK_ORIGIN", "SCOPE_", "SCHEMA_")
 VALUES += ("METRIC_", "OTEL_COMPONENT_")
@@ -256,3 +258,28 @@ def test_a_directory_below_a_volume(collector: Collector, tmp_path: Path):
 
     assert collector.names == ["work"]
     assert (volume / "spans").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_said_of_langflow_is_tested():
+    """Each row of the table names a test that exists."""
+    table = LANGFLOW.split("## Stock Langflow and ours\n", 1)[1].split("\n## ", 1)[0]
+    rows = [row for row in table.splitlines() if row.startswith("|")][2:]
+    assert rows
+    for row in rows:
+        (file, name) = re.search(r"`(test_\w+\.py)(?:::(\w+))?` \|$", row).groups()
+        source = (ROOT / "tests" / "in_langflow" / file).read_text()
+        assert f"\ndef {name or 'test_'}" in source
+
+
+def test_langflow_in_docker_fits_the_compose_file():
+    """It is built of a file that is described, and sends to the Collector that is there."""
+    (override,) = re.findall(r"```yaml\n(.*?)```", LANGFLOW, re.DOTALL)
+    (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", LANGFLOW, re.DOTALL)
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+    (langflow,) = yaml.safe_load(override)["services"].values()
+
+    assert len(dockerfile.splitlines()) == 2
+    assert f"`{langflow['build']['dockerfile']}`" in LANGFLOW
+    name, port = langflow["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"][7:].split(":")
+    assert any(published.endswith(f":{port}") for published in services[name]["ports"])

@@ -294,7 +294,7 @@ class Spans:
             except Exception as error:  # noqa: BLE001 - as `with _INPUTS` does, at less cost
                 _INPUTS.failed(error)
         if isinstance(run, Run):
-            run._started(component)
+            run._started(component, info.edges)
         else:
             with _lock:
                 _lone_components.add(component)
@@ -551,9 +551,9 @@ class Run(_Recorded, TraceContext):
         "_paused",
         "_shared",
         "_contexts",
-        "_error_type",
         "_thread",
         "_tracer",
+        "_unhandled",
         "_until",
         "_usage",
     )
@@ -570,8 +570,8 @@ class Run(_Recorded, TraceContext):
         self._finished: dict[str, None] = {}  # component ids, the last that ended stands last
         self._usage: list[int] | None = None
         self._paused = False
-        self._outcome: str | None = None  # what its components and its task say of it
-        self._error_type: str | None = None  # of the first error that they had
+        self._outcome: _Outcome | None = None  # what its task says of it
+        self._unhandled: dict[str, _Outcome] = {}  # by component id: what nobody went on from
         self._until: int | None = None  # when it was over, if nobody ends it
         self._loop_task: weakref.ref[asyncio.Task[Any]] | None = None
         self._callback: Any = None
@@ -650,17 +650,36 @@ class Run(_Recorded, TraceContext):
         elif status == semconv.STATUS_ERROR:
             span.set_status(StatusCode.ERROR)
             if error is None:
-                if self._error_type is not None:
-                    span.set_attribute(semconv.ERROR_TYPE, self._error_type)
+                if (failure := self._failure()) is not None:
+                    span.set_attribute(semconv.ERROR_TYPE, failure[1])
             else:
                 # The component that raised it shows it; here it is shown if none did.
                 self._fail(error, event=not _stems_from(error, self._raised))
         self._marks()
 
     def end_unended(self, fallback: str = semconv.STATUS_ABANDONED) -> bool:
-        """End a run that nobody ended, with what its components and its task say of it."""
-        status = self._outcome or (semconv.STATUS_PAUSED if self._paused else fallback)
+        """
+        End a run that nobody ended, with what its task and its components say of it.
+
+        Of its components only what nobody handled: no second try went well, nothing followed.
+        """
+        if self._failure() is not None:
+            status = semconv.STATUS_ERROR
+        elif self._outcome is not None:
+            status = self._outcome[0]
+        elif self._paused:
+            status = semconv.STATUS_PAUSED  # which may cancel what runs beside it
+        elif self._unhandled:
+            status = semconv.STATUS_CANCELLED
+        else:
+            status = fallback
         return self.end(status=status, end_time=self._until)
+
+    def _failure(self) -> _Outcome | None:
+        """The error of its task, else the first of its components' that nobody handled."""
+        said = [self._outcome, *list(self._unhandled.values())]
+        errors = (one for one in said if one is not None and one[0] == semconv.STATUS_ERROR)
+        return next(errors, None)
 
     def _forget_if_over(self) -> None:
         if self.ended and not self._open:
@@ -694,12 +713,12 @@ class Run(_Recorded, TraceContext):
         with _OWNER_DONE:
             self._until = _clock()
             if task.cancelled():
-                self._outcome = semconv.STATUS_CANCELLED
+                self._outcome = semconv.STATUS_CANCELLED, ""
             else:
                 # asks a future for its exception without marking it as retrieved
                 error = getattr(task, "_exception", None)
                 if error is not None:
-                    self._came_to(outcome_of(error), error)
+                    self._outcome = outcome_of(error), error_type(error)
             # An end that was only scheduled may still come; the time of the end is known.
             task.get_loop().call_later(GRACE, self._grace_over)
 
@@ -710,27 +729,27 @@ class Run(_Recorded, TraceContext):
 
     # ---- its components
 
-    def _started(self, component: ComponentSpan) -> None:
+    def _started(self, component: ComponentSpan, edges: Sequence[Edge]) -> None:
         self._open.add(component)
+        if self._unhandled:  # what follows a component that failed: somebody has seen to it
+            for edge in edges:
+                self._unhandled.pop(edge.source, None)
         if self.ended:  # a late one; the shutdown shall find it
             with _lock:
                 _open_runs.add(self)
         self._contexts[component.component_id] = component.span.get_span_context()
-
-    def _came_to(self, outcome: str, error: BaseException) -> None:
-        """What the run is if nobody says better: the first error, else what came last."""
-        if self._outcome != semconv.STATUS_ERROR:
-            self._outcome = outcome
-            if outcome == semconv.STATUS_ERROR:
-                self._error_type = error_type(error)
 
     def _ended(self, component: ComponentSpan, error: BaseException | None) -> None:
         self._open.discard(component)
         if self._spans.edge_is_parent:
             self._finished.pop(component.component_id, None)
             self._finished[component.component_id] = None
-        if error is not None:
-            self._came_to(outcome_of(error), error)
+        if component.outer is None or component.outer.run is not self:
+            # One inside another component is that one's to handle, or to fail of.
+            if error is None:
+                self._unhandled.pop(component.component_id, None)
+            else:
+                self._unhandled[component.component_id] = outcome_of(error), error_type(error)
         if self.ended:
             self._forget_if_over()
         elif self._until is not None:  # its task is gone; this may have been the last
@@ -962,6 +981,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
                 run.end_unended(fallback)
 
 
+_Outcome = tuple[str, str]  # a status and, of an error, its `error.type`
 _GROUP: Final[Any] = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.11
 
 

@@ -265,11 +265,11 @@ class _Both:
 
     def _close(self, error: BaseException | None) -> None:
         with _END:
-            opened = self._opened
+            opened, component = self._opened, self._component
             try:
                 if isinstance(opened, ComponentSpan) and not opened.ended:
-                    _add_usage(opened, self._component)
-                    if error is not None and _is_pause(error):
+                    _add_usage(opened, component)
+                    if _is_pause(error) if error is not None else _asks_a_person(opened, component):
                         error = None
                         if isinstance(opened.run, Run):
                             opened.run.set_paused()
@@ -332,6 +332,19 @@ def _add_usage(opened: ComponentSpan, component: object) -> None:
 
 def _is_pause(error: BaseException) -> bool:
     return any(kind.__name__ == "GraphPausedException" for kind in type(error).__mro__)
+
+
+def _asks_a_person(opened: ComponentSpan, component: object) -> bool:
+    """
+    Whether *component* has asked for a pause, and will get it.
+
+    Langflow raises the pause where the next component would begin, and ends the run without it.
+    """
+    graph: Any = getattr(getattr(component, "_vertex", None), "graph", None)
+    if not (getattr(graph, "pause_requested", False) and graph.checkpointing_enabled):
+        return False
+    request = str(graph.pause_info["data"].get("request_id"))
+    return request.startswith(f"{opened.component_id}:")  # not that of another, beside this one
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -71,6 +71,11 @@ class Server:
             self._end(signal.SIGKILL)
             pytest.fail(f"{self.log.stem} {problem}; the end of {self.log}:\n{self.log_tail()}")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.log.stem} does not run"
+        return self._process.pid
+
     def stop(self) -> None:
         """Ends the process as an operator would (SIGTERM). Does nothing when it does not run."""
         self._end(signal.SIGTERM)

@@ -23,7 +23,7 @@ from ._traces import of_session, status, trees
 
 HERE = Path(__file__).parent
 FLOWS = HERE / "flows"
-ARRIVES_IN = 5.0
+ARRIVES_IN = 20.0
 
 
 class Received:
@@ -66,8 +66,10 @@ class Received:
 class Langflow(Received):
     """A running server with the flows of `flows/`, each uploaded once."""
 
-    def __init__(self, url: str, sink: Sink, dumped: Path) -> None:
+    def __init__(self, url: str, home: Path, sink: Sink, dumped: Path) -> None:
         super().__init__(sink)
+        self.home = home
+        self.pid = 0  # of the process that was started; its workers are below it
         self.client = httpx.Client(base_url=url, timeout=60, trust_env=False)
         token = self.call("GET", "/api/v1/auto_login")["access_token"]
         self.client.headers["Authorization"] = f"Bearer {token}"
@@ -192,11 +194,11 @@ def langflow_python() -> Path:
 
 
 def environment(home: Path, sink: Sink | None, **more: str) -> dict[str, str]:
-    """All that a process of Langflow or lfx is given; *home* is its own."""
+    """All that a process of Langflow or lfx is given; *home* is where it keeps what it keeps."""
     env = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(home),
-        "PYTHONPATH": str(FLOWS),
+        "PYTHONPATH": f"{FLOWS}:{HERE / 'odd'}",
         "DO_NOT_TRACK": "true",
         "LANGFLOW_LOG_LEVEL": "warning",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
@@ -208,13 +210,22 @@ def environment(home: Path, sink: Sink | None, **more: str) -> dict[str, str]:
 
 @contextmanager
 def running_langflow(
-    python: Path, home: Path, sink: Sink, dumped: Path, **more: str
+    python: Path,
+    home: Path,
+    sink: Sink,
+    dumped: Path,
+    *,
+    workers: int = 1,
+    toml: str = "",
+    **more: str,
 ) -> Iterator[Langflow]:
+    """`langflow run`, as a user starts it. *toml*: what its `lfx.toml` says."""
+    (home / "lfx.toml").write_text(toml)
     (address,) = free_addresses(1)
     host, port = address.split(":")
     command = [str(python), "-m", "langflow", "run", "--backend-only"]
     server = Server(
-        [*command, "--host", host, "--port", port, "--workers", "1"],
+        [*command, "--host", host, "--port", port, "--workers", str(workers)],
         env=environment(home, sink)
         | {
             "LANGFLOW_AUTO_LOGIN": "true",
@@ -223,27 +234,32 @@ def running_langflow(
             "LANGFLOW_DATABASE_URL": f"sqlite:///{home}/langflow.db",
             "LANGFLOW_OPEN_BROWSER": "false",
             "LANGFLOW_STORE": "false",
+            "LANGFLOW_PRETTY_LOGS": "false",  # a failing flow took it four seconds to print
         }
         | more,
         health=f"http://{address}/health",
-        log=home / "langflow.log",
-        start_timeout=120,
+        log=home / f"langflow-{port}.log",
+        start_timeout=180,
     )
     server.start()
     try:
-        langflow = Langflow(f"http://{address}", sink, dumped)
+        langflow = Langflow(f"http://{address}", home, sink, dumped)
+        langflow.pid = server.pid
         with closing(langflow.client):
             yield langflow
     finally:
         server.stop()
 
 
-def lfx(python: Path, home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """`lfx …` to its end."""
+def lfx(
+    python: Path, home: Path, *arguments: str, typed: str = "", **env: str
+) -> subprocess.CompletedProcess[str]:
+    """`lfx …` to its end; *typed* is what a person answers."""
     return subprocess.run(
         [str(python), "-m", "lfx", *arguments],
         env=env,
         cwd=home,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,14 +1,18 @@
-"""One Langflow server for the whole session; tests tell their runs apart by session id."""
+"""The Langflow servers of the whole session; tests tell their runs apart by session id."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from backends import Collector
 from processes import Sink
 
 from ._door import Door
@@ -42,28 +46,130 @@ def langflow_sink() -> Iterator[Sink]:
 
 
 @pytest.fixture(scope="session")
-def langflow(
-    python: Path, dumped: Path, langflow_sink: Sink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Langflow]:
+def vendor() -> Iterator[Sink]:
+    """Where the Phoenix tracer of `several` sends its spans."""
+    vendor = Sink()
+    yield vendor
+    vendor.close()
+
+
+class Ahead:
+    """Servers that later tests need, started one after another while earlier tests run."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._running: list[AbstractContextManager[Langflow]] = []
+        self._starting: dict[str, Future[Langflow]] = {}
+
+    def start(self, name: str, server: AbstractContextManager[Langflow]) -> None:
+        def enter() -> Langflow:
+            langflow = server.__enter__()
+            self._running.append(server)
+            return langflow
+
+        self._starting[name] = self._pool.submit(enter)
+
+    def __getitem__(self, name: str) -> Langflow:
+        return self._starting[name].result()
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        with ThreadPoolExecutor(10) as stopping:
+            list(stopping.map(lambda server: server.__exit__(None, None, None), self._running))
+
+
+@pytest.fixture(scope="session")
+def ahead(
+    request: pytest.FixtureRequest,
+    python: Path,
+    dumped: Path,
+    langflow_sink: Sink,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Ahead]:
+    """Every server of the tests that were chosen, the one that most need first."""
+    ahead = Ahead()
+    needed = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    first = tmp_path_factory.mktemp("langflow")
+
+    def start(name: str, home: Path | None = None, **options: Any) -> None:
+        if name in needed:
+            home = home or tmp_path_factory.mktemp(name)
+            ahead.start(name, running_langflow(python, home, langflow_sink, dumped, **options))
+
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        start("langflow", first)
+        if "several" in needed:
+            vendor = request.getfixturevalue("vendor")
+            start("several", first, workers=2, **SEVERAL, PHOENIX_COLLECTOR_ENDPOINT=vendor.url)
+        if "langflow_for_jaeger" in needed:
+            with suppress(pytest.skip.Exception):  # who asks for it is told
+                collector = request.getfixturevalue("collector")
+                start(
+                    "langflow_for_jaeger",
+                    OTEL_EXPORTER_OTLP_ENDPOINT=collector.otlp_http,
+                    OTEL_SERVICE_NAME="langflow-for-jaeger",
+                )
+        start("deactivated", LANGFLOW_DEACTIVATE_TRACING="true")
+        start("without_us", toml=ODD_SERVICE.format("Theirs"), **ORDER)
+        start(
+            "badly_off",
+            toml=ODD_SERVICE.format("Ours"),
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{hangs.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            **ORDER,
+        )
+        try:
+            yield ahead
+        finally:
+            ahead.close()
+
+
+SEVERAL = {
+    # of a playground's polls: they are for one worker; with it Langflow asks for Redis
+    "LANGFLOW_DANGEROUSLY_ALLOW_MULTI_WORKER_WITHOUT_SHARED_QUEUE": "true",
+    "LANGCHAIN_PROJECT": "Parcels",
+    "FLOWSPAN_PARENTING": "edge",
+}
+ORDER = {"PYTHONHASHSEED": "0"}  # Langflow sends the order of a set
+ODD_SERVICE = """\
+[services]
+tracing_service = "odd:{}"
+"""
+
+
+@pytest.fixture(scope="session")
+def langflow(ahead: Ahead) -> Langflow:
     """With nothing set but what a user sets: the endpoint."""
-    home = tmp_path_factory.mktemp("langflow")
-    with running_langflow(python, home, langflow_sink, dumped) as langflow:
-        yield langflow
+    return ahead["langflow"]
 
 
-@pytest.fixture
-def another_langflow(
-    python: Path, dumped: Path, sink: Sink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Langflow]]:
-    """`another_langflow(NAME="value")`: a server of the test's own; *toml* is its lfx.toml."""
-    with ExitStack() as servers:
+@pytest.fixture(scope="session")
+def several(langflow: Langflow, ahead: Ahead) -> Langflow:
+    """On the database of the first, with two workers, a vendor tracer and settings of its own."""
+    return ahead["several"]
 
-        def start(toml: str = "", **env: str) -> Langflow:
-            home = tmp_path_factory.mktemp("another")
-            (home / "lfx.toml").write_text(toml)
-            return servers.enter_context(running_langflow(python, home, sink, dumped, **env))
 
-        yield start
+@pytest.fixture(scope="session")
+def langflow_for_jaeger(collector: Collector, ahead: Ahead) -> Langflow:
+    return ahead["langflow_for_jaeger"]
+
+
+@pytest.fixture(scope="session")
+def deactivated(ahead: Ahead) -> Langflow:
+    """With `LANGFLOW_DEACTIVATE_TRACING`."""
+    return ahead["deactivated"]
+
+
+@pytest.fixture(scope="session")
+def badly_off(ahead: Ahead) -> Langflow:
+    """The collector takes connections and never answers; vendor tracers raise (`odd/odd.py`)."""
+    return ahead["badly_off"]
+
+
+@pytest.fixture(scope="session")
+def without_us(ahead: Ahead) -> Langflow:
+    """Langflow's own service; the same vendor tracers raise."""
+    return ahead["without_us"]
 
 
 @pytest.fixture

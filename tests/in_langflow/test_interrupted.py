@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from http.client import HTTPConnection
+
 import pytest
 
 from ._door import Door
 from ._server import Langflow, new_session, start_build
+from .test_isolation import PAUSES
 
 TREE = {"Pauses": {"Chat Input": {}, "A": {}, "Waits": {}}}
 CANCELLED = {"Pauses": "cancelled", "Waits": "cancelled"}
@@ -61,3 +65,33 @@ def test_the_client_of_a_stream_goes_away(langflow: Langflow, door: Door, way: s
         door.wait_for(session)
 
     langflow.expect(session, TREE, statuses=CANCELLED)
+
+
+@pytest.mark.parametrize("way", ["run", "v2 sync"])
+def test_the_client_of_an_answer_goes_away(langflow: Langflow, door: Door, way: str):
+    """Langflow does not notice: the flow runs to its end, and so does the trace."""
+    session = new_session()
+    text = f"{door.url}/{session}"
+    flow = langflow.flow("pauses")
+    path, body = {
+        "run": (
+            f"/api/v1/run/{flow}?stream=false",
+            {"input_value": text, "session_id": session},
+        ),
+        "v2 sync": (
+            "/api/v2/workflows",
+            {"flow_id": flow, "input_value": text, "session_id": session, "mode": "sync"},
+        ),
+    }[way]
+    url = langflow.client.base_url
+    headers = {"x-api-key": langflow.client.headers["x-api-key"]}
+
+    connection = HTTPConnection(url.host, url.port)
+    connection.request(
+        "POST", path, json.dumps(body), headers | {"Content-Type": "application/json"}
+    )
+    door.wait_for(session)
+    connection.close()
+    door.open(session)
+
+    langflow.expect(session, PAUSES)

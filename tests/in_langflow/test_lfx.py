@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,21 +16,26 @@ from flowspan import semconv
 from processes import Sink
 
 from ._server import FLOWS, Received, environment, lfx, new_session
+from ._traces import status, trees
 
 BELOW_HELLO = {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}
+ASKED = {"Chat Input": {}, "Human Input": {}}
+ANSWERED = {"Human Input": {}, "A": {}, "Chat Output": {}}
 SERVED_AS = "flow"  # lfx serve passes no name, and of two files none is the one
 HELLO = {SERVED_AS: BELOW_HELLO}
+FAILING = {SERVED_AS: {"Chat Input": {}, "A": {}, "Fails": {}}}
 
 
 @pytest.fixture
 def run(python: Path, sink: Sink, tmp_path: Path):
     """`run("hello")`: `lfx run` of that file to its end; answers with the session."""
 
-    def run(flow: str, **env: str) -> str:
+    def run(flow: str, *options: str, typed: str = "", **env: str) -> str:
         session = new_session()
         file = str(FLOWS / f"{flow}_flow.py")
         more = environment(tmp_path, sink, **env)
-        done = lfx(python, tmp_path, "run", file, "hi", "--session-id", session, **more)
+        command = ("run", file, "hi", "--session-id", session, *options)
+        done = lfx(python, tmp_path, *command, typed=typed, **more)
         assert (done.returncode == 0) == (flow != "failing"), done.stderr
         return session
 
@@ -54,6 +60,19 @@ def test_run_fails(run, sink: Sink):
     assert spans["Fails"]["events"][-1]["name"] == "exception"
 
 
+def test_run_asks_a_person(run, sink: Sink):
+    """Each part between two questions is a run of its own, below a root of lfx's, and linked."""
+    received = Received(sink)
+    session = run("approval", "--human-input", typed="1\n")
+    before, after = ({"approval_flow": below} for below in (ASKED, ANSWERED))
+    received.until(session, lambda spans: trees(spans) == [before, after])
+
+    first, second = [s for s in received.spans(session) if s["name"] == "approval_flow"]
+
+    assert (status(first), status(second)) == ("paused", "abandoned")  # lfx never ends a run
+    assert [link["span_id"] for link in second["links"]] == [first["span_id"]]
+
+
 def test_run_edges_can_be_parents(run, sink: Sink):
     Received(sink).expect(
         run("branches", FLOWSPAN_PARENTING="edge"),
@@ -73,6 +92,51 @@ def test_run_with_tracing_deactivated(run, sink: Sink):
     run("hello", LANGFLOW_DEACTIVATE_TRACING="true")
 
     assert [s for s in sink.readable if s["scope"]["name"] == semconv.SCOPE_NAME] == []
+
+
+def test_run_with_an_lfx_of_another_version(run, sink: Sink, tmp_path: Path):
+    """What counts is its interface."""
+    later = tmp_path / "lfx-9.9.9.dist-info"
+    later.mkdir()
+    (later / "METADATA").write_text("Metadata-Version: 2.1\nName: lfx\nVersion: 9.9.9\n")
+
+    session = run("hello", PYTHONPATH=f"{tmp_path}:{FLOWS}")
+
+    Received(sink).expect(session, {"hello_flow": BELOW_HELLO})
+
+
+ANOTHER_INTERFACE = """
+import asyncio
+import lfx.services.manager
+class Manager:
+    pass
+lfx.services.manager.get_service_manager = Manager
+from flowspan.langflow import LangflowTracingService
+async def flow():
+    service = LangflowTracingService()
+    await service.start_tracers("r-1", "Flow", None, "session-1", is_new="1")
+    async with service.trace_component(None, "A", {}, {}, is_new="2"):
+        service.add_log("A", "line")
+    await service.end_tracers({}, None, is_new="3")
+asyncio.run(flow())
+"""
+
+
+def test_an_lfx_with_another_interface(python: Path, sink: Sink, tmp_path: Path):
+    """One line says what is amiss; what can be traced is."""
+    done = subprocess.run(
+        [python, "-c", ANOTHER_INTERFACE],
+        env=environment(tmp_path, sink),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    Received(sink).expect("session-1", {"Flow": {"A": {}}})
+    (line,) = [line for line in done.stderr.splitlines() if "flowspan" in line]
+    assert "find Langflow's own tracing service" in line
+    assert "it knows lfx 1.13, please report your version" in line
 
 
 # ---- lfx serve
@@ -124,16 +188,19 @@ def test_a_served_request_is_one_trace(served: Served, endpoint: str):
 
 @pytest.mark.parametrize("endpoint", ["run", "stream"])
 def test_a_served_flow_fails(served: Served, endpoint: str):
-    served.expect(
-        served.run("Failing", endpoint),
-        {SERVED_AS: {"Chat Input": {}, "A": {}, "Fails": {}}},
-        statuses={SERVED_AS: "error", "Fails": "error"},
-    )
+    session = served.run("Failing", endpoint)
+
+    served.expect(session, FAILING, statuses={SERVED_AS: "error", "Fails": "error"})
 
 
-def test_served_requests_at_the_same_time_do_not_mix(served: Served):
-    with ThreadPoolExecutor(10) as clients:
-        sessions = list(clients.map(served.run, ["Hello"] * 10))
+def test_serving_many_at_a_time(served: Served):
+    """Each request its own trace, whole, and the failing ones fail alone."""
+    flows = ["Hello", "Hello", "Hello", "Failing"] * 15
+    with ThreadPoolExecutor(20) as clients:
+        sessions = list(clients.map(served.run, flows))
 
-    for session in sessions:
-        served.expect(session, HELLO)
+    for flow, session in zip(flows, sessions, strict=True):
+        if flow == "Hello":
+            served.expect(session, HELLO)
+        else:
+            served.expect(session, FAILING, statuses={SERVED_AS: "error", "Fails": "error"})

@@ -16,19 +16,28 @@ SUMS = (
     semconv.USAGE_OUTPUT_TOKENS,
     semconv.USAGE_TOTAL_TOKENS,
 )
+AT_ONCE = ("run", "run streaming", "playground streaming", "playground polling", "v2 background")
 each_way = pytest.mark.parametrize("way", WAYS)
 
 
-@each_way
-def test_the_tokens_of_two_models_do_not_mix(langflow: Langflow, way: str):
-    """Each on the call that used them, once; their sum on the run."""
-    session = langflow.run("models", way)
+@pytest.mark.parametrize(
+    ("flow", "way"),
+    [*(("models", way) for way in WAYS), *(("at_once", way) for way in AT_ONCE)],
+)
+def test_the_tokens_of_two_models_do_not_mix(langflow: Langflow, flow: str, way: str):
+    """
+    Each on the call that used them, once; their sum on the run.
+
+    In `at_once` neither model answers before the other is asked.
+    """
+    session = langflow.run(flow, way, text=flow + way)
+    run_name = flow.replace("_", " ").capitalize()
     call = {"chat scripted": {}}
 
     langflow.expect(
         session,
         {
-            "Models": {
+            run_name: {
                 "Chat Input": {},
                 "Model": call,
                 "Model#2": call,
@@ -44,7 +53,7 @@ def test_the_tokens_of_two_models_do_not_mix(langflow: Langflow, way: str):
     }
     assert used.pop((None, None))
     assert used == {(70, 30): "chat scripted", (7, 3): "chat scripted"}
-    (run,) = [span for span in langflow.spans(session) if span["name"] == "Models"]
+    (run,) = [span for span in langflow.spans(session) if span["name"] == run_name]
     assert [run["attributes"][name] for name in SUMS] == [77, 33, 110]
 
 

@@ -7,6 +7,7 @@ import pytest
 from flowspan import semconv
 
 from ._server import Langflow
+from ._traces import edges
 
 # Langflow's helper passes no flow name: the run is called after the component that asked for it.
 HELPER_FLOW = "Calls Hello"
@@ -50,6 +51,27 @@ def test_run_flow(langflow: Langflow, way: str):
 
 
 @API_AND_PLAYGROUND
+def test_a_sub_flow_fails_and_the_flow_goes_on(langflow: Langflow, way: str):
+    """The error is the sub-flow's; the component handled it, and the run says `ok`."""
+    langflow.flow("failing")
+    session = langflow.run("handles", way)
+
+    spans = langflow.expect(
+        session,
+        {
+            "Handles": {
+                "Chat Input": {},
+                "Tries": {"Tries": {"Chat Input": {}, "A": {}, "Fails": {}}},
+                "Chat Output": {},
+            }
+        },
+        statuses={"Tries": "error", "Fails": "error"},  # the run below: it is the later of the two
+    )
+    assert spans["Handles"]["attributes"][semconv.RUN_STATUS] == "ok"
+    assert ("Tries", "Chat Output") in edges(langflow.spans(session))
+
+
+@API_AND_PLAYGROUND
 def test_every_iteration_of_a_loop(langflow: Langflow, way: str):
     """In order, with its number, below the Loop."""
     session = langflow.run("loop", way)
@@ -79,3 +101,17 @@ def test_a_router_leaves_the_other_branch_out(langflow: Langflow, way: str, text
         session,
         {"Router": {"Chat Input": {}, "If-Else": {}, taken: {}, "Join": {}, "Chat Output": {}}},
     )
+
+
+@API_AND_PLAYGROUND
+def test_each_turn_of_a_cycle(langflow: Langflow, way: str):
+    """A component that is built again has a span again; the edges lead to the latest."""
+    session = langflow.run("cycle", way)
+
+    turns = ["Twice", "If-Else", "Twice#2", "If-Else#2", "Twice#3", "If-Else#3"]
+    # /api/v1/run leaves out what follows a cycle, without us as well
+    names = ["Chat Input", *turns, *([] if way.startswith("run") else ["Chat Output"])]
+    langflow.expect(session, {"Cycle": {name: {} for name in names}})
+    spans = langflow.spans(session)
+    linked = [{link["span_id"] for link in span["links"]} for span in spans[2:]]
+    assert all(span["span_id"] in links for span, links in zip(spans[1:], linked, strict=False))

@@ -6,7 +6,7 @@ import pytest
 
 from flowspan import semconv
 
-from ._server import WAYS, Langflow
+from ._server import WAYS, Langflow, new_session
 from ._traces import edges
 
 each_way = pytest.mark.parametrize("way", WAYS)
@@ -33,8 +33,48 @@ def test_a_run_is_one_trace(langflow: Langflow, way: str):
 
 
 @each_way
+def test_whose_run_of_which_flow_it_is(langflow: Langflow, way: str):
+    """The names that Langflow's users know; the project is Langflow's default."""
+    user = langflow.call("GET", "/api/v1/users/whoami")["id"]
+    session = langflow.run("hello", way)
+    langflow.until(session, lambda spans: len(spans) == 4)
+
+    run, *components = langflow.spans(session)
+
+    said = {
+        semconv.GEN_AI_WORKFLOW_NAME: "Hello",
+        semconv.FLOW_ID: langflow.flow("hello"),
+        semconv.PROJECT_NAME: "Langflow",
+        semconv.SESSION_ID: session,
+        semconv.USER_ID: user,
+    }
+    assert {name: run["attributes"].get(name) for name in said} == said
+    for span in components:
+        assert span["attributes"][semconv.SESSION_ID] == session
+        assert span["attributes"][semconv.USER_ID] == user
+
+
+def test_the_end_user(langflow: Langflow):
+    """Whom the caller of the API names, beside the Langflow user whose key it is."""
+    session = new_session()
+    body = {"input_value": "hi", "session_id": session, "user_id": "customer-7"}
+    langflow.call("POST", f"/api/v1/run/{langflow.flow('hello')}?stream=false", body)
+    langflow.until(session, lambda spans: len(spans) == 4)
+
+    run, *_ = langflow.spans(session)
+
+    assert run["attributes"][semconv.ENDUSER_ID] == "customer-7"
+    assert run["attributes"][semconv.USER_ID] != "customer-7"
+
+
+@each_way
 def test_a_failing_run_says_where_it_failed(langflow: Langflow, way: str):
-    """The component has the exception, the run its kind; what worked before is not in error."""
+    """
+    The component has the exception, the run its kind; what worked before is not in error.
+
+    Also where Langflow ends the run first without its error. No secret is on the wire: not the
+    password field's, nor those in a text, a log and the exception.
+    """
     session = langflow.run("failing", way)
 
     spans = langflow.expect(
@@ -44,34 +84,12 @@ def test_a_failing_run_says_where_it_failed(langflow: Langflow, way: str):
     )
 
     assert [event["name"] for event in spans["Fails"]["events"]] == ["flowspan.log", "exception"]
-    assert spans["Fails"]["attributes"][semconv.ERROR_TYPE] == "ValueError"
-    assert spans["Failing"]["events"] == []
-
-
-@each_way
-def test_a_failing_run_has_the_kind_of_its_error(langflow: Langflow, way: str):
-    """Also where Langflow ends the run first without its error."""
-    session = langflow.run("failing", way)
-    langflow.until(session, lambda spans: len(spans) == 4)
-
-    types = {
-        span["name"]: span["attributes"].get(semconv.ERROR_TYPE) for span in langflow.spans(session)
-    }
-
+    types = {name: span["attributes"].get(semconv.ERROR_TYPE) for name, span in spans.items()}
     assert types == {"Failing": "ValueError", "Chat Input": None, "A": None, "Fails": "ValueError"}
-
-
-@each_way
-def test_no_secret_is_on_the_wire(langflow: Langflow, way: str):
-    """Not the password field's, nor those in a text, a log and an exception."""
-    session = langflow.run("failing", way)
-    langflow.until(session, lambda spans: len(spans) == 4)
-
-    spans = str(langflow.spans(session))
-
+    assert spans["Failing"]["events"] == []
     for secret in ("password-field", "plain0123456789", "logged0123456789", "raised0123456789"):
-        assert secret not in spans
-    assert "[REDACTED]" in spans
+        assert secret not in str(spans)
+    assert "[REDACTED]" in str(spans)
 
 
 @each_way

@@ -1,5 +1,7 @@
 """Components that the flows are made of, beside Langflow's own."""
 
+import os
+from threading import Lock
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -9,9 +11,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from lfx.base.models.model import LCModelComponent
 from lfx.custom.custom_component.component import Component
 from lfx.field_typing import LanguageModel
-from lfx.io import HandleInput, IntInput, MessageTextInput, Output, SecretStrInput
+from lfx.io import BoolInput, HandleInput, IntInput, MessageTextInput, Output, SecretStrInput
 from lfx.schema.data import Data
 from lfx.schema.message import Message
+from meetings import meet
 
 
 class A(Component):
@@ -29,6 +32,16 @@ class A(Component):
 class B(A):
     display_name = "B"
     name = "B"
+
+
+class Tells(A):
+    """In which process it runs."""
+
+    display_name = "Tells"
+    name = "Tells"
+
+    def out(self) -> Message:
+        return Message(text=str(os.getpid()))
 
 
 class Join(Component):
@@ -66,6 +79,57 @@ class Fails(Component):
     def out(self) -> Message:
         self.log("trying with sk-proj-logged0123456789abcdefghij")
         raise ValueError("refused: password=raised0123456789 is wrong")
+
+
+class Hostile:
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("leave me alone")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("leave me alone")
+
+    __str__ = __iter__ = __len__ = __hash__ = __repr__
+
+
+class Broken(A):
+    """Its result is that of A; everything else about it is for nobody to read."""
+
+    display_name = "Broken"
+    name = "Broken"
+
+    @property
+    def flow_name_selected(self) -> Any:
+        raise RuntimeError("no flow")
+
+    def get_trace_as_inputs(self) -> dict[Any, Any]:
+        itself: list[Any] = []
+        itself.append(itself)
+        return {
+            "hostile": Hostile(),
+            "itself": itself,
+            "never": (number for number in iter(int, 1)),
+            "surrogate": "\ud800",
+            "many": {number: {number: b"\xff"} for number in range(5000)},
+        }
+
+    def get_trace_as_metadata(self) -> dict[Any, Any]:
+        return {"hostile": Hostile(), "type": type, "lock": Lock()}
+
+
+class Twice(Component):
+    """Says twice what it said before; the first time, what it was given."""
+
+    display_name = "Twice"
+    name = "Twice"
+    inputs = [
+        MessageTextInput(name="text", display_name="Text"),
+        MessageTextInput(name="before", display_name="Before"),
+    ]
+    # Of a cycle's components Langflow begins with one that allows a loop.
+    outputs = [Output(name="out", display_name="Out", method="out", allows_loop=True)]
+
+    def out(self) -> Message:
+        return Message(text=(self.before or self.text) * 2)
 
 
 class Waits(Component):
@@ -124,6 +188,25 @@ class CallsHello(Component):
         return Message(text="called")
 
 
+class Tries(Component):
+    """Runs a flow that fails, and goes on without it."""
+
+    display_name = "Tries"
+    name = "Tries"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(name="out", display_name="Out", method="out")]
+
+    async def out(self) -> Message:
+        from langflow.helpers.flow import run_flow
+
+        inputs = {"input_value": self.text, "type": "chat"}
+        try:
+            await run_flow(inputs=inputs, flow_name="Failing", user_id=str(self.user_id))
+        except ValueError:
+            return Message(text="without it")
+        raise AssertionError("the flow did not fail")
+
+
 class Items(Component):
     display_name = "Items"
     name = "Items"
@@ -164,6 +247,7 @@ class Scripted(BaseChatModel):
     model: str = "scripted"
     tokens: tuple[int, int] = (70, 30)
     tools: list = []
+    meets: bool = False
 
     @property
     def _llm_type(self) -> str:
@@ -174,6 +258,8 @@ class Scripted(BaseChatModel):
 
     def _generate(self, messages: Any, *given: Any, **options: Any) -> ChatResult:
         asked = next(m.content for m in reversed(messages) if isinstance(m, HumanMessage))
+        if self.meets:
+            meet(asked)
         answer = AIMessage(content=f"Indeed: {asked}")
         if self.tools and not any(isinstance(message, ToolMessage) for message in messages):
             described = self.tools[0]["function"]
@@ -199,10 +285,11 @@ class Model(LCModelComponent):
         *LCModelComponent.get_base_inputs(),
         IntInput(name="given_tokens", display_name="Given", value=70),
         IntInput(name="made_tokens", display_name="Made", value=30),
+        BoolInput(name="meets", display_name="Meets", value=False),
     ]
 
     def build_model(self) -> LanguageModel:
-        return Scripted(tokens=(self.given_tokens, self.made_tokens))
+        return Scripted(tokens=(self.given_tokens, self.made_tokens), meets=self.meets)
 
 
 class Looks(Component):
