@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
+from flowspan.delivery import _wire
+
 MAX_MESSAGE = 200
 MAX_WAIT = 3600.0
 """Seconds that a collector may tell us to wait; a longer time is somebody's mistake."""
@@ -21,38 +23,11 @@ MAX_WAIT = 3600.0
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The (number, value) pairs of a protobuf message. Raises ValueError if it is none."""
-    position, end = 0, len(data)
-    while position < end:
-        key, position = _varint(data, position)
-        number, kind = key >> 3, key & 7
-        value: int | bytes
-        if number == 0:
-            raise ValueError("field 0")
-        if kind == 0:
-            value, position = _varint(data, position)
-        elif kind in (1, 2, 5):
-            size = {1: 8, 5: 4}.get(kind, 0)
-            if kind == 2:
-                size, position = _varint(data, position)
-            value = data[position : position + size]
-            position += size
-            if position > end:
-                raise ValueError("truncated")
+    for field in _wire.fields(data):
+        if field.wire_type == _wire.VARINT:
+            yield field.number, _wire.number(data, field.value, field.end)[0]
         else:
-            raise ValueError("unknown wire type")
-        yield number, value
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data) and shift < 70:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise ValueError("truncated")
+            yield field.number, data[field.value : field.end]
 
 
 def partial_success(body: bytes, is_json: bool = False) -> tuple[int, str] | None:
