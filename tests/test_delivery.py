@@ -312,6 +312,119 @@ def test_the_span_that_poisons_a_request_is_parked(
     assert any(b"poison-0" in path.read_bytes() for path in (tmp_path / "spool").rglob("*.*"))
 
 
+def test_more_poison_than_patience(collector: Collector, make: Make):
+    """Requests full of it at the head of the queue hold up nobody."""
+    processor = make(schedule_delay=3600, max_export_batch_size=50)
+    collector.behave(
+        lambda request, body: (
+            Reply(400, body=b"bad span") if b"poison" in body else Reply(kept=True)
+        )
+    )
+    collector.refuse()
+    end_spans(processor, 120, "poison")
+    names = end_spans(processor, 200, "good")
+    collector.listen()
+
+    assert processor.force_flush(30_000)
+    assert collector.names == names
+    stats = processor.stats()
+    assert (stats.parked, stats.waiting) == (120, 0)
+
+
+def test_flush_says_false_if_a_part_of_a_request_still_waits(collector: Collector, make: Make):
+    """What is left of a divided request is not delivered yet."""
+    processor = make(schedule_delay=3600)
+    collector.then.extend([Reply(413), Reply(kept=True)])
+    collector.behave(Reply(503))
+    end_spans(processor, 10)
+
+    assert processor.force_flush(500) is False
+    assert processor.stats().waiting == 5
+
+
+def test_flush_says_false_if_spans_were_lost(collector: Collector, make: Make):
+    """Nobody is told that what memory could not hold has arrived."""
+    processor = make(spool_dir="none")
+    collector.refuse()
+    tracer = provider_of(processor).get_tracer("test")
+    flushed: list[bool] = []
+    for number in range(400):
+        tracer.start_span(f"s{number}", attributes={"input.value": "x" * 100_000}).end()
+    collector.listen()
+    flushed.append(processor.force_flush(20_000))
+
+    assert sum(processor.stats().dropped.values()) == 0 or flushed == [False]
+
+
+def test_a_collector_that_comes_and_goes_is_said_once_in_a_while(
+    collector: Collector, make: Make, caplog: pytest.LogCaptureFixture
+):
+    """Every second request is refused: two lines, not two for each."""
+    processor = make(schedule_delay=0.01, max_export_batch_size=5)
+    for _ in range(20):
+        collector.then.extend([Reply(429, {"Retry-After": "0"}), Reply(kept=True)])
+
+    end_spans(processor, 100)
+
+    assert processor.force_flush(20_000)
+    assert len([r for r in caplog.records if r.name == "flowspan"]) <= 3
+
+
+def test_a_log_handler_may_make_spans(
+    collector: Collector, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing is logged under a lock: a log shipper over an instrumented client goes on."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    processor = make(spool_dir=str(tmp_path / "link"), durability="strict")
+    tracer = provider_of(processor).get_tracer("test")
+    lines: list[str] = []
+
+    class Shipper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+            thread = threading.Thread(target=lambda: tracer.start_span("shipped").end())
+            thread.start()
+            thread.join(10)
+            assert not thread.is_alive()
+
+    shipper = Shipper()
+    logging.getLogger("flowspan").addHandler(shipper)
+    try:
+        tracer.start_span("work").end()
+        assert processor.force_flush(20_000)
+    finally:
+        logging.getLogger("flowspan").removeHandler(shipper)
+
+    assert "spans wait in memory" in lines[0]
+    assert collector.names == ["shipped", "work"]
+
+
+def test_spans_that_come_while_nothing_is_found_are_sent(
+    collector: Collector, make: Make, monkeypatch: pytest.MonkeyPatch
+):
+    """A sender that has just found nothing does not forget what was appended meanwhile."""
+    processor = make()
+    assert processor.force_flush()
+    end_spans(processor, 1)
+    collector.wait_for(1)
+    storage = processor._opened().storage
+    take = storage.take
+
+    def late(max_bytes: int, max_spans: int) -> Any:
+        taken = take(max_bytes, max_spans)
+        if taken is None:
+            monkeypatch.undo()
+            end_spans(processor, 1, "meanwhile")
+            processor._drain()
+        return taken
+
+    monkeypatch.setattr(storage, "take", late)
+    processor.force_flush()
+
+    collector.wait_for(2)
+
+
 def test_a_request_that_is_too_large_is_split(collector: Collector, make: Make):
     """413: in halves, until they fit; and what was learned counts from then on."""
     processor = make(schedule_delay=3600)
@@ -392,11 +505,9 @@ def test_close_leaves_the_rest_for_the_next_process(
     assert processor.stats().waiting == 300
     collector.listen()
 
-    following = make()
-    names += end_spans(following, 1, "next")
+    names += end_spans(make(), 1, "next")
 
-    assert following.force_flush(20_000)
-    assert collector.names == sorted(names)
+    assert collector.wait_for(301) == sorted(names)
 
 
 def test_spans_that_end_after_the_shutdown_are_counted(make: Make):

@@ -9,6 +9,7 @@ nothing is due, and are up to eight while the collector is slow; while it fails,
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -30,7 +31,8 @@ REQUEST_BYTES = 1_000_000
 _LEAST_BYTES = 4096  # a span that is refused as too large at this size will never fit
 _FIRST_BACKOFF, _LONGEST_BACKOFF, _LONGEST_MISCONFIGURED = 0.5, 15.0, 60.0
 _MOST_REFUSALS = 32  # while nothing was accepted: then it is not one span that the collector means
-_MOST_SPANS = 8192
+_MOST_OTHERS = 8  # requests that are tried, to see whether a collector takes any at all
+_SAY_EVERY = 60.0  # seconds, for a collector that comes and goes
 _SLOW = 0.1  # seconds for a request, from where on several are sent at once
 _ADOPT_EVERY = 30.0  # seconds, and only while something is sent
 
@@ -82,11 +84,13 @@ class Exporter:
         self._failed_at = 0.0
         self._retry_at = 0.0
         self._try_now = False
-        self._said: set[Verdict] = set()
+        self._failed_from = -math.inf  # when the attempt began that failed last
+        self._outage: set[Verdict] = set()  # what was said of this one
+        self._said_at: dict[Verdict, float] = {}
         self._taken_spans = self._taken_bytes = 0
         self._flushing = 0
         self._last_duration = 0.0
-        self._adopted_at = time.monotonic()
+        self._adopted_at = -math.inf
 
     # ---- what the processor calls
 
@@ -125,14 +129,14 @@ class Exporter:
                 can_wait = self._start_sender(only_first=True)
                 while can_wait and not settled():
                     left = deadline - time.monotonic()
-                    if left <= 0 or (once and self._failed_at > start):
+                    if left <= 0 or (once and self._failed_from >= start):
                         return False
                     self._condition.wait(left)
             finally:
                 self._flushing -= 1
         while not settled():  # no thread can be started: the interpreter is ending
             left = deadline - time.monotonic()
-            if left <= 0 or self._failed_at > start or not self._send_one(left):
+            if left <= 0 or self._failed_from >= start or not self._send_one(left):
                 return settled()
         return True
 
@@ -184,6 +188,8 @@ class Exporter:
         return True
 
     def _run(self, stays: bool) -> None:
+        if stays:
+            self._adopt()
         while True:
             with self._condition:
                 if stays:
@@ -193,6 +199,7 @@ class Exporter:
                     return
             try:
                 self._send_one(self._timeout)
+                self._adopt()
             except Exception as error:  # noqa: BLE001 - the thread goes on, the failure is counted
                 _guard.report("could not send a request", "it is tried again", error)
                 self._failed(Answer(Verdict.UNAVAILABLE, type(error).__name__), time.monotonic())
@@ -214,12 +221,12 @@ class Exporter:
 
     def _send_one(self, timeout: float) -> bool:
         """Take and send what is waiting, up to one request; False if nothing was."""
-        self._adopt()
         taken = self._store.take(self._max_bytes, self._max_spans)
         with self._condition:
             self._try_now = False
             self._due_at = None
             if taken is None:
+                self._set_due()  # appended in between
                 self._condition.notify_all()
                 return False
             self._taken_spans += taken.spans
@@ -247,10 +254,18 @@ class Exporter:
         return busy and not self._failures and self._last_duration > _SLOW
 
     def _adopt(self) -> None:
-        now = time.monotonic()
-        if now - self._adopted_at > _ADOPT_EVERY:
+        """What dead processes have left. In a thread of ours: a large spool takes seconds."""
+        with self._condition:
+            now = time.monotonic()
+            if self._flushing or self._closing or now - self._adopted_at < _ADOPT_EVERY:
+                return
             self._adopted_at = now
+        try:
             self._store.adopt()
+        except Exception as error:  # noqa: BLE001 - the thread goes on, the failure is counted
+            _guard.report("could not look for spans of other processes", "later again", error)
+        with self._condition:
+            self._set_due()
 
     def _attempt(self, body: bytes, timeout: float) -> Answer:
         with self._condition:
@@ -280,7 +295,7 @@ class Exporter:
             divided, answer = True, self._divide(taken, answer, timeout)
         if answer.verdict is Verdict.ACCEPTED:
             if not divided:
-                self._accepted(taken.spans, answer)
+                self._accepted(taken.spans, answer, start)
             self._store.done(taken)
         else:
             self._store.put_back(taken)
@@ -295,17 +310,22 @@ class Exporter:
         """
         pieces: deque[tuple[bytes, int]] = deque([(taken.body, taken.spans)])
         refused: list[tuple[bytes, str]] = []
-        refusals, accepted, max_bytes = 0, 0, self._max_bytes
+        refusals, accepted, max_bytes = 0, False, self._max_bytes
         answer = Answer(Verdict.TOO_LARGE)
-        while pieces and (accepted or refusals < _MOST_REFUSALS):
+        while pieces:
+            if not accepted and refusals >= _MOST_REFUSALS:
+                accepted = self._takes_others(timeout)
+                if not accepted:
+                    break
             body, spans = pieces.popleft()
             if given is None and spans > 1 and len(body) > max_bytes:
-                pieces.extendleft(reversed(split(body)))
+                pieces.extend(split(body))
                 continue
+            start = time.monotonic()
             answer, given = given or self._attempt(body, timeout), None
             if answer.verdict is Verdict.ACCEPTED:
-                accepted += 1
-                self._accepted(spans, answer)
+                accepted = True
+                self._accepted(spans, answer, start)
                 continue
             if answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
                 pieces.appendleft((body, spans))
@@ -315,27 +335,50 @@ class Exporter:
             if too_large:
                 max_bytes = max(_LEAST_BYTES, min(max_bytes, len(body) // 2))
             if spans > 1:
-                pieces.extendleft(reversed(split(body)))
+                pieces.extend(split(body))  # breadth first: soon one is accepted
             elif too_large and (smaller := _shrunk(body)) is not None:
                 pieces.appendleft((smaller, 1))
             else:
                 refused.append((body, answer.message))
+        if not accepted and refused and not pieces:
+            accepted = self._takes_others(timeout)
         if not accepted:
-            # It takes nothing at all, so no single span is at fault: later, with others behind it.
-            self._max_spans = max(self._max_spans, min(2 * taken.spans, _MOST_SPANS))
-            return answer
+            return answer  # it takes nothing at all, so no span of these is at fault
         self._max_bytes = max_bytes
         for body, reason in refused:  # once more: now it takes others
+            start = time.monotonic()
             again = self._attempt(body, timeout)
             if again.verdict is Verdict.ACCEPTED:
-                self._accepted(1, again)
+                self._accepted(1, again, start)
             elif again.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
                 self._park(body, reason)
             else:
                 pieces.append((body, 1))
         for body, spans in pieces:
-            self._store.append(body, spans)
+            self._store.append_again(body, spans)
         return Answer(Verdict.ACCEPTED)
+
+    def _takes_others(self, timeout: float) -> bool:
+        """Whether one of the next requests is accepted while this one is refused whole."""
+        younger: list[Taken] = []
+        try:
+            while len(younger) < _MOST_OTHERS:
+                taken = self._store.take(self._max_bytes, self._max_spans)
+                if taken is None:
+                    return False
+                younger.append(taken)
+                start = time.monotonic()
+                answer = self._attempt(taken.body, timeout)
+                if answer.verdict is Verdict.ACCEPTED:
+                    self._accepted(taken.spans, answer, start)
+                    self._store.done(younger.pop())
+                    return True
+                if answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                    return False
+            return False
+        finally:
+            for taken in reversed(younger):
+                self._store.put_back(taken)
 
     def _park(self, body: bytes, reason: str) -> None:
         self._store.park(body, 1, reason)
@@ -348,14 +391,15 @@ class Exporter:
 
     # ---- outages
 
-    def _accepted(self, spans: int, answer: Answer) -> None:
+    def _accepted(self, spans: int, answer: Answer, start: float) -> None:
+        said: set[Verdict] = set()
         with self._condition:
             self.counts.exported += spans - answer.rejected
             self.counts.rejected += answer.rejected
-            recovered, self._failures, self._retry_at = self._failures, 0, 0.0
-            said = self._said
-            self._said = set()
-        if recovered and said:
+            if start >= self._failed_at:  # not one that another sender's failure overtook
+                self._failures, self._retry_at = 0, 0.0
+                said, self._outage = self._outage, said
+        if said:
             _warn(f"{self._name} takes spans again; what waited is being delivered")
         if answer.rejected or answer.message:
             _guard.report(
@@ -375,11 +419,14 @@ class Exporter:
                 if answer.retry_after is not None:
                     wait = answer.retry_after + random.uniform(0, 0.1)
                 self._retry_at = now + wait
-            self._failed_at = now
-            first = answer.verdict not in self._said
-            self._said.add(answer.verdict)
+            self._failed_at, self._failed_from = now, start
+            known = answer.verdict in self._outage
+            recent = now - self._said_at.get(answer.verdict, -math.inf) < _SAY_EVERY
+            if not known and not recent:
+                self._outage.add(answer.verdict)
+                self._said_at[answer.verdict] = now
             self._condition.notify_all()
-        if not first:
+        if known or recent:  # once an outage; a collector that comes and goes, once in a while
             return
         advice = "until the configuration is mended" if misconfigured else "until it takes them"
         _warn(f"{answer.message}; spans wait in {self._store.describe()} {advice}")

@@ -18,6 +18,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -72,6 +73,48 @@ class DeliveryStats:
     last_error: str
     spool: str
     """The directory, or `memory`."""
+
+
+class _Lock:
+    """A re-entrant lock that does what it was told to do `after` it, when it is let go."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._owner = self._depth = 0
+        self._waiting: deque[Callable[[], object]] = deque()
+
+    def acquire(self) -> None:
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+        self._depth += 1
+
+    def release(self) -> None:
+        self._depth -= 1
+        is_last = self._depth == 0
+        if is_last:
+            self._owner = 0
+        self._lock.release()
+        if is_last and self._waiting:
+            self._do()
+
+    __enter__ = acquire
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def after(self, what: Callable[[], object]) -> None:
+        """Now, if this thread does not hold the lock."""
+        self._waiting.append(what)
+        if self._owner != threading.get_ident():
+            self._do()
+
+    def _do(self) -> None:
+        while self._waiting:
+            try:
+                what = self._waiting.popleft()
+            except IndexError:  # another thread has done it
+                return
+            what()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +207,8 @@ class DurableSpanProcessor(SpanProcessor):
                 max_bytes=spool.max_bytes,
                 max_age=spool.max_age,
                 on_dropped=self._was_dropped,
+                say=self._warn,
+                adopts=False,  # that may take seconds, and the exporter has a thread for it
             )
             exporter = Exporter(
                 storage,
@@ -182,7 +227,8 @@ class DurableSpanProcessor(SpanProcessor):
         self._queue: deque[ReadableSpan] = deque()
         self._open: dict[int, tuple[Span, float]] = {}  # by span id; not written down yet
         self._written: dict[int, bytes] = {}  # by span id: the store's key
-        self._lock = threading.RLock()  # whoever encodes and appends has it
+        self._lock = _Lock()  # whoever encodes and appends has it
+        self._rousing = threading.RLock()
         self._wake = threading.Event()
         self._asleep = True  # the thread waits for a span, or is not there yet
         self._thread: threading.Thread | None = None
@@ -200,7 +246,7 @@ class DurableSpanProcessor(SpanProcessor):
             return
         self._open[context.span_id] = span, time.monotonic()
         if self._strict:  # and again with the next tick, when it has its attributes
-            with self._lock, _OPEN:
+            with self._lock:
                 self._write_down(context.span_id, span)
         if self._asleep:
             self._rouse()
@@ -228,6 +274,7 @@ class DurableSpanProcessor(SpanProcessor):
         False if it has not: then it waits in the spool, and is not lost.
         """
         deadline = time.monotonic() + timeout_millis / 1000
+        dropped = self._dropped.total()
         with _FLUSH:
             if not self._closed:
                 self._drain()
@@ -236,7 +283,8 @@ class DurableSpanProcessor(SpanProcessor):
                 return True
             if self._closed:
                 return not self._unsent()[0]
-            return way.exporter.flush(way.storage.mark(), deadline)
+            flushed = way.exporter.flush(way.storage.mark(), deadline)
+            return flushed and self._dropped.total() == dropped
         return False
 
     def shutdown(self) -> None:
@@ -252,6 +300,7 @@ class DurableSpanProcessor(SpanProcessor):
         `flowspan drain`. Spans that end later are counted as dropped.
         """
         deadline = time.monotonic() + timeout
+        dropped = self._dropped.total()
         with self._lock:
             was_closed, self._closed = self._closed, True
             self._drain()
@@ -272,7 +321,7 @@ class DurableSpanProcessor(SpanProcessor):
         self._transport.close()
         _live.discard(self)
         atexit.unregister(self._at_exit)
-        return done
+        return done and self._dropped.total() == dropped
 
     def stats(self) -> DeliveryStats:
         """The figures so far."""
@@ -313,22 +362,26 @@ class DurableSpanProcessor(SpanProcessor):
 
     def _rouse(self) -> None:
         """Wake the thread, or start it: also when it has died, or was left behind by a fork."""
-        self._asleep = False
-        thread = self._thread
-        if thread is not None and thread.is_alive():
-            self._wake.set()
-            return
-        thread = threading.Thread(
-            target=self._run, args=(self._wake,), name="flowspan-spool", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as error:  # too many threads, or the interpreter ends: close() drains
-            self._asleep = True
-            advice = "spans are exported at the next force_flush or shutdown"
-            _guard.report("could not start the exporter thread", advice, error)
-            return
-        self._thread = thread
+        with self._rousing:
+            if not self._asleep:
+                return
+            self._asleep = False
+            thread = self._thread
+            if thread is not None and thread.is_alive():
+                self._wake.set()
+                return
+            thread = threading.Thread(
+                target=self._run, args=(self._wake,), name="flowspan-spool", daemon=True
+            )
+            self._thread = thread
+            try:
+                thread.start()
+                return
+            except RuntimeError as error:  # too many, or the interpreter ends: close() drains
+                self._thread, self._asleep = None, True
+                failure = error
+        advice = "spans are exported at the next force_flush or shutdown"
+        _guard.report("could not start the exporter thread", advice, failure)
 
     def _run(self, wake: threading.Event) -> None:
         try:
@@ -362,8 +415,10 @@ class DurableSpanProcessor(SpanProcessor):
                 self._ended += len(spans)
                 self._write(spans)
             if drained and not self._closed:
-                with _SEND:
+                try:
                     self._opened().exporter.appended()
+                except Exception as error:  # noqa: BLE001 - counted and said
+                    self._say(_SEND.failed, error)
 
     def _write(self, spans: list[ReadableSpan]) -> None:
         """Under the lock. Never raises an Exception: on_end of the application may be waiting."""
@@ -382,7 +437,7 @@ class DurableSpanProcessor(SpanProcessor):
                         storage.closed(key)
         except Exception as error:  # noqa: BLE001 - counted and said
             self._dropped["not written"] += left
-            _TICK.failed(error)
+            self._say(_TICK.failed, error)
 
     def _next_chunk(self) -> list[ReadableSpan]:
         chunk: list[ReadableSpan] = []
@@ -407,24 +462,35 @@ class DurableSpanProcessor(SpanProcessor):
 
     def _write_down(self, span_id: int, span: Span) -> None:
         """Under the lock. That it is open, with what it has so far."""
-        storage = self._opened().storage
-        context = span.get_span_context()
-        full = len(self._written) >= _MOST_OPEN and span_id not in self._written
-        if context is None or full or storage.is_memory:
-            return
-        key = context.trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")
-        self._written[span_id] = key
-        storage.opened(key, self._encoder.encode_open(span))
+        try:
+            storage = self._opened().storage
+            context = span.get_span_context()
+            full = len(self._written) >= _MOST_OPEN and span_id not in self._written
+            if context is None or full or storage.is_memory:
+                return
+            key = context.trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")
+            self._written[span_id] = key
+            storage.opened(key, self._encoder.encode_open(span))
+        except Exception as error:  # noqa: BLE001 - counted and said
+            self._say(_OPEN.failed, error)
+
+    # ---- what is said: never under the lock, a log handler may make spans
+
+    def _say(self, say: Callable[..., None], *given: object) -> None:
+        self._lock.after(partial(say, *given))
+
+    def _warn(self, sentence: str) -> None:
+        self._say(_guard.logger.warning, "%s", sentence)
 
     def _was_dropped(self, spans: int, reason: str) -> None:
         self._dropped[reason] += spans
         advice = "docs/delivery.md says what to do"
-        _guard.report(f"spans were given up: {reason}", advice)
+        self._say(_guard.report, f"spans were given up: {reason}", advice)
 
     def _could_not_encode(self, error: Exception) -> None:
         self._dropped["not encoded"] += 1
         advice = "the span is lost, others are not; please report this"
-        _guard.report("could not encode a span", advice, error)
+        self._say(_guard.report, "could not encode a span", advice, error)
 
     # ---- fork and exit
 

@@ -50,6 +50,8 @@ class Spool:
     """
     Keeps records in *directory*, at most *max_bytes* of all processes and *max_age* seconds.
 
+    *adopts*: take over what dead processes left at once; a large spool takes seconds.
+
     The directory is made if it is missing. Raises OSError, or `Refused` with a sentence that says
     why, if it cannot be used. *on_dropped* is told of spans that went: "spool full", "too old",
     "damaged", "disk failed".
@@ -65,6 +67,7 @@ class Spool:
         on_newer: Callable[[str], None] = lambda path: None,
         version: str = __version__,
         clock: _platform.Clock | None = None,
+        adopts: bool = True,
     ) -> None:
         self.directory = os.path.abspath(os.fspath(directory))
         if os.fspath(directory).startswith("~"):
@@ -83,7 +86,8 @@ class Spool:
         self._clock = clock or _platform.Clock()
         self._start()
         _platform.private_directory(self.directory)
-        self.adopt()
+        if adopts:
+            self.adopt()
 
     def _start(self) -> None:
         # Re-entrant: the garbage collector may end a span while it is held.

@@ -54,6 +54,7 @@ class Storage:
     What the processor holds. No method raises OSError.
 
     *directory* None means memory alone. *say* gets one sentence for each kind of trouble, once.
+    *adopts*: take over what dead processes left at once; else with the first `adopt`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Storage:
         say: Callable[[str], None] = logger.warning,
         version: str = __version__,
         clock: _platform.Clock | None = None,
+        adopts: bool = True,
     ) -> None:
         self._memory = Memory(max_bytes=memory_bytes, on_dropped=on_dropped)
         self._directory = directory
@@ -78,6 +80,7 @@ class Storage:
             on_newer=self._newer,
             version=version,
             clock=clock,
+            adopts=adopts,
         )
         self._memory_bytes = memory_bytes
         self._say = say
@@ -174,6 +177,12 @@ class Storage:
                 return
         self._memory.append(body, spans)
 
+    def append_again(self, body: bytes, spans: int) -> None:
+        """What was taken and is not done yet: a mark that was made before waits for it, too."""
+        self.append(body, spans)
+        with self._lock:
+            self._moves += 1
+
     def take(self, max_bytes: int, max_spans: int) -> Taken | None:
         """What is in memory first: it is what can be lost."""
         for store in (self._memory, self._spool):
@@ -214,14 +223,12 @@ class Storage:
             on_disk = self._spool.mark() if self._spool is not None else None
 
         def settled() -> bool:
-            nonlocal moves, on_disk
-            if not memory():
-                return False
+            nonlocal moves, memory, on_disk
             with self._lock:
-                if moves != self._moves and self._spool is not None:
-                    # what was in memory is on the disk now, behind what this mark knew of
-                    moves, on_disk = self._moves, self._spool.mark()
-            return on_disk is None or on_disk()
+                if moves != self._moves:  # something stands behind what this mark knew of now
+                    moves, memory = self._moves, self._memory.mark()
+                    on_disk = self._spool.mark() if self._spool is not None else None
+            return memory() and (on_disk is None or on_disk())
 
         return settled
 
