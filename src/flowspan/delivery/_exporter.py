@@ -91,6 +91,7 @@ class Exporter:
         self._flushing = 0
         self._last_duration = 0.0
         self._adopted_at = -math.inf
+        self._has_adopted = False
 
     # ---- what the processor calls
 
@@ -127,7 +128,8 @@ class Exporter:
                 self._due_at, self._try_now = start, True
                 self._condition.notify_all()
                 can_wait = self._start_sender(only_first=True)
-                while can_wait and not settled():
+                # what older processes left goes first, so it has to be known
+                while can_wait and not (self._has_adopted and settled()):
                     left = deadline - time.monotonic()
                     if left <= 0 or (once and self._failed_from >= start):
                         return False
@@ -257,7 +259,7 @@ class Exporter:
         """What dead processes have left. In a thread of ours: a large spool takes seconds."""
         with self._condition:
             now = time.monotonic()
-            if self._flushing or self._closing or now - self._adopted_at < _ADOPT_EVERY:
+            if self._closing or now - self._adopted_at < _ADOPT_EVERY:
                 return
             self._adopted_at = now
         try:
@@ -265,7 +267,9 @@ class Exporter:
         except Exception as error:  # noqa: BLE001 - the thread goes on, the failure is counted
             _guard.report("could not look for spans of other processes", "later again", error)
         with self._condition:
+            self._has_adopted = True
             self._set_due()
+            self._condition.notify_all()
 
     def _attempt(self, body: bytes, timeout: float) -> Answer:
         with self._condition:
