@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Span, Tracer
 
-from flowspan.delivery import _format, _platform, _spool, _storage
+from flowspan.delivery import _format, _parked, _platform, _spool, _storage
 from flowspan.delivery._encoder import Encoder
 from flowspan.delivery._inspect import inspect
 from flowspan.delivery._memory import Memory
@@ -1378,13 +1378,63 @@ def test_what_is_parked_is_kept_aside(directory: Path, spools: Callable[..., Spo
     assert (info.kind, info.spans, info.owner_pid_alive) == ("parked", 2, False)
 
 
-def test_parked_files_are_bounded(directory: Path, spools: Callable[..., Spool]):
-    """The oldest go first."""
+def test_parked_files_are_bounded(directory: Path, spools: Callable[..., Spool], drops: Drops):
+    """The oldest go first, counted."""
     spool = spools(max_bytes=16 * 10_000)
     for number in range(20):
-        spool.park(b"%02d" % number * 1_000, 1, "400")
+        assert spool.park(b"%02d" % number * 1_000, 2, "400")
 
     assert [found.body[:2] for found in parked(directory)] == [b"%02d" % n for n in range(16, 20)]
+    assert drops == [(2, "parked full")] * 16
+
+
+def test_parked_files_are_bounded_in_number(
+    directory: Path, spools: Callable[..., Spool], drops: Drops
+):
+    """A hundred, however small; one that is damaged counts as one span."""
+    spool = spools()
+    spool.park(b"damaged", 3, "400")
+    files(directory, ".parked")[0].write_bytes(b"")
+    for _ in range(149):
+        spool.park(b"poison", 1, "400")
+
+    assert len(parked(directory)) == 100
+    assert drops == [(1, "parked full")] * 50
+
+
+def test_a_parked_span_above_the_bound_is_counted(
+    directory: Path, spools: Callable[..., Spool], drops: Drops
+):
+    """It does not push out the others."""
+    spool = spools(max_bytes=16 * 10_000)
+    assert spool.park(b"small", 1, "400")
+    assert not spool.park(b"x" * 10_001, 1, "400")
+
+    assert [found.body for found in parked(directory)] == [b"small"]
+    assert drops == [(1, "parked full")]
+
+
+def no_space(*_: Any) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_cannot_be_parked_is_counted(
+    directory: Path, drops: Drops, monkeypatch: pytest.MonkeyPatch
+):
+    """Without a disk, and where the disk refuses."""
+    memory = Storage(None, on_dropped=drops)
+    assert not memory.park(b"poison", 1, "400")
+    memory.close()
+    said: list[str] = []
+    storage = Storage(directory, on_dropped=drops, say=said.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(_parked, "create", no_space)
+        assert not storage.park(b"poison", 2, "400")
+    storage.close()
+
+    assert drops == [(1, "refused by the collector"), (2, "refused by the collector")]
+    assert len(said) == 1
+    assert parked(directory) == []
 
 
 def test_an_inspection_changes_nothing(directory: Path, spools: Callable[..., Spool]):

@@ -36,6 +36,7 @@ GRACE = 3600 * 10**9  # what is adopted is tried this long, whatever a clock say
 ABANDONED_BYTES = 1 << 20
 
 FULL, OLD, DAMAGED, DISK = "spool full", "too old", "damaged", "disk failed"
+PARKED_FULL = "parked full"
 
 
 class Sizes(NamedTuple):
@@ -52,7 +53,7 @@ class Spool:
 
     The directory is made if it is missing. Raises OSError, or `Refused` with a sentence that says
     why, if it cannot be used. *on_dropped* is told of spans that went: "spool full", "too old",
-    "damaged", "disk failed".
+    "damaged", "disk failed", "parked full".
     """
 
     def __init__(
@@ -513,7 +514,12 @@ class Spool:
 
     # -- the rest
 
-    def park(self, body: bytes, spans: int, reason: str) -> None:
+    def park(self, body: bytes, spans: int, reason: str) -> bool:
+        """Raises OSError if it cannot be kept. The oldest make room for it."""
+        bound = self._max_bytes // 16
+        if len(body) > bound:
+            self._on_dropped(spans, PARKED_FULL)
+            return False
         with self._lock:
             name = self._new_name(PARKED_SUFFIX)
             made = (self.directory, name, body, spans, reason, self._clock, self._version)
@@ -522,7 +528,12 @@ class Spool:
             except FileNotFoundError:
                 _platform.private_directory(self.directory)
                 _parked.park(*made)
-        _parked.keep_bound(self.directory, self._max_bytes // 16)
+        gone = 0
+        with suppress(OSError):  # it is kept; the next one looks again
+            gone = _parked.keep_bound(self.directory, bound)
+        if gone:
+            self._on_dropped(gone, PARKED_FULL)
+        return True
 
     def unsent(self) -> tuple[int, int]:
         with self._lock:
