@@ -1302,6 +1302,78 @@ def test_open_spans_survive_that_the_directory_is_deleted(
     assert spans_in(all_of(spools())) == {"before": ABANDONED, "after": ABANDONED}
 
 
+@pytest.mark.parametrize("failures", [1, 2], ids=["no room", "no write"])
+def test_an_end_that_cannot_be_written_down_is_an_end_all_the_same(
+    spools: Callable[..., Spool],
+    tracer: Tracer,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+):
+    """A span that was delivered does not come again as abandoned; others are not lost for it."""
+    spool = spools()
+    ended = tracer.start_span("ended")
+    open_in(spool, tracer.start_span("before"))
+    open_in(spool, ended)
+    left = [None] * failures
+    write_at = _platform.write_at
+
+    def full(fd: int, data: bytes, offset: int) -> int:
+        return no_space() if left and left.pop() is None else write_at(fd, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_platform, "write_at", full)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            spool.closed(key_of(ended))
+    open_in(spool, tracer.start_span("after"))
+    crash(spool)
+
+    assert spans_in(all_of(spools())) == {"before": ABANDONED, "after": ABANDONED}
+
+
+def test_ends_after_no_write_and_a_crash_are_ends(
+    spools: Callable[..., Spool], tracer: Tracer, monkeypatch: pytest.MonkeyPatch
+):
+    """Rather no open span at all than one that has ended."""
+    spool = spools()
+    ended = tracer.start_span("ended")
+    open_in(spool, ended)
+    with monkeypatch.context() as patched:
+        patched.setattr(_platform, "write_at", no_space)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            spool.closed(key_of(ended))
+    crash(spool)
+
+    assert all_of(spools()) == []
+
+
+@pytest.mark.parametrize("outer", ["opens", "ends"])
+def test_spans_in_the_middle_of_a_note_come_after_it(
+    spools: Callable[..., Spool], tracer: Tracer, monkeypatch: pytest.MonkeyPatch, outer: str
+):
+    """As a signal handler makes them, in the same thread: the file is not damaged."""
+    spool = spools()
+    first, second, inner, brief = (tracer.start_span(name) for name in "abcd")
+    open_in(spool, first)
+    write_at = _platform.write_at
+
+    def interrupted(fd: int, data: bytes, offset: int) -> int:
+        monkeypatch.setattr(_platform, "write_at", write_at)
+        open_in(spool, brief)
+        open_in(spool, inner)
+        spool.closed(key_of(brief))
+        return write_at(fd, data, offset)
+
+    monkeypatch.setattr(_platform, "write_at", interrupted)
+    if outer == "opens":
+        open_in(spool, second)
+    else:
+        spool.closed(key_of(first))
+    crash(spool)
+
+    left = "abc" if outer == "opens" else "c"
+    assert spans_in(all_of(spools())) == dict.fromkeys(left, ABANDONED)
+
+
 def test_damage_among_open_spans_costs_what_it_touches(
     directory: Path, spools: Callable[..., Spool], tracer: Tracer
 ):

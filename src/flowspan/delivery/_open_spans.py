@@ -54,13 +54,26 @@ class OpenSpans:
         self._live += record.end - record.offset
 
     def closed(self, key: bytes) -> None:
+        """Raises OSError if the disk fails; the span is not recovered even then."""
         record = self._open.pop(key, None)
         if record is None:
             return
         self._live -= record.end - record.offset
-        self._write(CLOSED, key)
+        try:
+            self._write(CLOSED, key)
+        except OSError:
+            self._blot_out(record)
+            raise
         if self._end > self._compact_at:
             self._compact()
+
+    def _blot_out(self, record: Record) -> None:
+        """Its end cannot be added: there may be no room. In place of its start there is."""
+        try:
+            _platform.write_all(self._fd, bytes(len(_format.MARKER)), record.offset)
+        except OSError:
+            # Rather none of these than one that has ended: the next that opens writes it anew.
+            _platform.unlink(os.path.join(self._directory, str(self._name)))
 
     def _write(self, kind: int, body: bytes) -> Record:
         assert self._header is not None

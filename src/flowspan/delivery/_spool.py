@@ -98,6 +98,8 @@ class Spool:
         self._busy = self._adopting = self._bounding = self._closed = False
         self._has_more = False  # dead processes' segments than could be adopted
         self._late: list[tuple[bytes, int]] = []
+        self._noting = False
+        self._late_notes: list[tuple[bytes, bytes | None]] = []
         self._files = Directory(self.directory, self._lock, self._clock, self._on_newer)
         self._postponed: set[str] = set()  # processes whose open spans could not be recovered
         self._open_spans: OpenSpans | None = None
@@ -557,9 +559,31 @@ class Spool:
         return settled
 
     def opened(self, key: bytes, body: bytes) -> None:
+        self._note(key, body)
+
+    def closed(self, key: bytes) -> None:
+        self._note(key, None)
+
+    def _note(self, key: bytes, body: bytes | None) -> None:
+        """A span has opened, or ended: *body* None."""
         with self._lock:
-            if self._closed:
+            if self._noting:  # from a finalizer or a signal, in the middle of another
+                self._late_notes.append((key, body))
                 return
+            self._noting = True
+            try:
+                self._write_note(key, body)
+            finally:
+                while self._late_notes:
+                    with suppress(OSError):  # their caller has gone on
+                        self._write_note(*self._late_notes.pop(0))
+                self._noting = False
+
+    def _write_note(self, key: bytes, body: bytes | None) -> None:
+        if body is None:
+            if self._open_spans is not None:
+                self._open_spans.closed(key)
+        elif not self._closed:
             if self._open_spans is None:
                 name = self._new_name(OPEN_SUFFIX)
                 limit = min(OPEN_SPANS_BYTES, self._max_bytes // 8)
@@ -571,11 +595,6 @@ class Spool:
             except FileNotFoundError:
                 _platform.private_directory(self.directory)
                 self._open_spans.opened(key, body)
-
-    def closed(self, key: bytes) -> None:
-        with self._lock:
-            if self._open_spans is not None:
-                self._open_spans.closed(key)
 
     def sizes(self) -> Sizes:
         """What the directory holds now, of all processes."""
