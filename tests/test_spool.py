@@ -1358,8 +1358,8 @@ def test_spans_in_the_middle_of_a_note_come_after_it(
 
     def interrupted(fd: int, data: bytes, offset: int) -> int:
         monkeypatch.setattr(_platform, "write_at", write_at)
-        open_in(spool, brief)
         open_in(spool, inner)
+        open_in(spool, brief)
         spool.closed(key_of(brief))
         return write_at(fd, data, offset)
 
