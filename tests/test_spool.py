@@ -1275,7 +1275,9 @@ def test_the_file_of_open_spans_does_not_grow_for_ever(
 
     (path,) = files(directory, ".open")
     assert path.stat().st_size < 2_000_000
-    assert inspect(directory)[0].owner_pid_alive
+    (info,) = inspect(directory)
+    assert info.owner_pid_alive
+    assert info.damaged == 0
     crash(spool)
     assert spans_in(all_of(spools())) == {"first": ABANDONED, "last": ABANDONED}
 
@@ -1304,6 +1306,7 @@ def test_open_spans_survive_that_the_directory_is_deleted(
 
 @pytest.mark.parametrize("failures", [1, 2], ids=["no room", "no write"])
 def test_an_end_that_cannot_be_written_down_is_an_end_all_the_same(
+    directory: Path,
     spools: Callable[..., Spool],
     tracer: Tracer,
     monkeypatch: pytest.MonkeyPatch,
@@ -1327,6 +1330,8 @@ def test_an_end_that_cannot_be_written_down_is_an_end_all_the_same(
     open_in(spool, tracer.start_span("after"))
     crash(spool)
 
+    (info,) = inspect(directory)
+    assert (info.spans, info.damaged) == (2, 0)
     assert spans_in(all_of(spools())) == {"before": ABANDONED, "after": ABANDONED}
 
 
