@@ -9,8 +9,10 @@ outages of 30 and 120 seconds; `delivery.py cpu lag` only those parts.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -23,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "tests")]
 
@@ -33,12 +37,27 @@ RATE = 500  # spans a second
 # ---- the measured process: `delivery.py child PEER SCENARIO {arguments}`
 
 
+class Numbered(RandomIdGenerator):
+    """Span ids in a row, so that the process that measures knows each of them from two numbers."""
+
+    def __init__(self) -> None:
+        self.first = random.randrange(1, 1 << 62)
+        self._numbers = itertools.count(self.first)
+
+    def generate_span_id(self) -> int:
+        return next(self._numbers)
+
+    def made(self) -> dict[str, int]:
+        """To be asked once, at the end: every span of this process from the first on."""
+        return {"first": self.first, "ended": next(self._numbers) - self.first}
+
+
 def provider(peer: str, url: str) -> Any:
     """An SDK provider whose spans leave by *peer*, all else being the same."""
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
-    made = TracerProvider(resource=Resource({"service.name": "bench"}))
+    made = TracerProvider(resource=Resource({"service.name": "bench"}), id_generator=Numbered())
     made.add_span_processor(processor(peer, f"{url}/v1/traces"))
     return made
 
@@ -69,8 +88,8 @@ ATTRIBUTES = {
 }
 
 
-def at_rate(tracer: Any, seconds: float, rate: int = RATE) -> tuple[int, list[float]]:
-    """Spans at a steady rate: how many, and how long each `end()` took."""
+def at_rate(tracer: Any, seconds: float, rate: int = RATE) -> list[float]:
+    """Spans at a steady rate: how long each `end()` took."""
     took: list[float] = []
     start, number = time.monotonic(), 0
     while (now := time.monotonic()) < start + seconds:
@@ -81,7 +100,7 @@ def at_rate(tracer: Any, seconds: float, rate: int = RATE) -> tuple[int, list[fl
             took.append(time.perf_counter() - before)
             number += 1
         time.sleep(0.002)
-    return number, took
+    return took
 
 
 def memory() -> int:
@@ -111,22 +130,22 @@ def outage(peer: str, url: str, seconds: float) -> dict[str, Any]:
     watcher.start()
     print("gone", flush=True)
     sys.stdin.readline()
-    ended, _ = at_rate(tracer, seconds)
+    at_rate(tracer, seconds)
     print("back", flush=True)
     sys.stdin.readline()
-    ended += at_rate(tracer, 5)[0]
+    at_rate(tracer, 5)
     stop.set()
     watcher.join()
     sdk.force_flush(60_000)
     sdk.shutdown()
-    return {"memory": highest[0] - before}
+    return {"memory": highest[0] - before} | sdk.id_generator.made()
 
 
 def leave(peer: str, url: str) -> dict[str, Any]:
     """Ends with the collector down; the parent measures how long that takes."""
-    tracer = provider(peer, url).get_tracer("bench")
-    ended, _ = at_rate(tracer, 1.0)
-    return {"ended": ended, "at": time.time()}
+    sdk = provider(peer, url)
+    at_rate(sdk.get_tracer("bench"), 1.0)
+    return {"at": time.time()} | sdk.id_generator.made()
 
 
 def flush(peer: str, url: str) -> dict[str, Any]:
@@ -160,13 +179,13 @@ def burst(peer: str, url: str, count: int) -> dict[str, Any]:
     sdk.force_flush(60_000)
     highest[0] = max(highest[0], memory())
     sdk.shutdown()
-    return {"memory": highest[0] - before}
+    return {"memory": highest[0] - before} | sdk.id_generator.made()
 
 
 def end_cost(peer: str, url: str, seconds: float) -> dict[str, Any]:
     """What `on_end` takes from the application: at 500 spans a second, and per span alone."""
     sdk = provider(peer, url)
-    _, took = at_rate(sdk.get_tracer("bench"), seconds)
+    took = at_rate(sdk.get_tracer("bench"), seconds)
     took.sort()
     sdk.shutdown()
     return {
@@ -181,7 +200,6 @@ def cpu(peer: str, url: str, runs: int) -> dict[str, Any]:
     from core import Bench
 
     bench = Bench()
-    bench.tracer = provider(peer, url).get_tracer("bench")
     own = peer == "flowspan"
     if own:
         import flowspan
@@ -276,6 +294,13 @@ class Sink:
         self.collector.behave(keep)
         self.url = self.collector.url
 
+    def lost(self, result: dict[str, Any]) -> str:
+        """Which of that process's spans have not arrived; those of others do not count."""
+        first, ended = result["first"], result["ended"]
+        ids = {number.to_bytes(8, "big") for number in range(first, first + ended)}
+        lost = len(ids - self.ids)
+        return f"{lost:,} of {ended:,} ({100 * lost / ended:.1f} %)"
+
 
 def run(
     peer: str, scenario: str, env: dict[str, str], talk: Any = None, **given: Any
@@ -337,11 +362,8 @@ def measure_outage(seconds: float) -> None:
             sink.collector.refuse() if word == "gone" else sink.collector.listen()
 
         with spool() as env:
-            start = len(sink.ids)
             result, _, said = run(peer, "outage", env, talk, url=sink.url, seconds=seconds)
-            total = int(RATE * (0.5 + seconds + 5))
-            arrived = len(sink.ids) - start
-            lost[peer] = f"{max(0, 100 * (1 - arrived / total)):.1f} %"
+            lost[peer] = sink.lost(result)
             memories[peer] = f"{result['memory'] / 1e6:+.0f} MB"
             lines[peer] = str(len(said.splitlines()))
         sink.collector.close()
@@ -361,8 +383,7 @@ def measure_leave() -> None:
             sink.collector.listen()
             if peer == "flowspan":
                 run(peer, "end_cost", env, url=sink.url, seconds=0.1)
-            arrived = min(len(sink.ids), result["ended"])
-            lost[peer] = f"{100 * (1 - arrived / result['ended']):.0f} %"
+            lost[peer] = sink.lost(result)
         sink.collector.close()
     row("exit with the collector down", took)
     row("lost then, after a later process", lost)
@@ -385,7 +406,7 @@ def measure_burst() -> None:
         sink = Sink()
         with spool() as env:
             result, _, _ = run(peer, "burst", env, url=sink.url, count=100_000)
-            lost[peer] = f"{100 * (1 - len(sink.ids) / 100_000):.1f} %"
+            lost[peer] = sink.lost(result)
             memories[peer] = f"{result['memory'] / 1e6:+.0f} MB"
         sink.collector.close()
     row("lost of a burst of 100,000 from 4 threads", lost)

@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Span, Tracer
 
-from flowspan.delivery import _format, _platform, _spool, _storage
+from flowspan.delivery import _format, _parked, _platform, _spool, _storage
 from flowspan.delivery._encoder import Encoder
 from flowspan.delivery._inspect import inspect
 from flowspan.delivery._memory import Memory
@@ -1275,7 +1275,9 @@ def test_the_file_of_open_spans_does_not_grow_for_ever(
 
     (path,) = files(directory, ".open")
     assert path.stat().st_size < 2_000_000
-    assert inspect(directory)[0].owner_pid_alive
+    (info,) = inspect(directory)
+    assert info.owner_pid_alive
+    assert info.damaged == 0
     crash(spool)
     assert spans_in(all_of(spools())) == {"first": ABANDONED, "last": ABANDONED}
 
@@ -1300,6 +1302,81 @@ def test_open_spans_survive_that_the_directory_is_deleted(
     crash(spool)
 
     assert spans_in(all_of(spools())) == {"before": ABANDONED, "after": ABANDONED}
+
+
+@pytest.mark.parametrize("failures", [1, 2], ids=["no room", "no write"])
+def test_an_end_that_cannot_be_written_down_is_an_end_all_the_same(
+    directory: Path,
+    spools: Callable[..., Spool],
+    tracer: Tracer,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+):
+    """A span that was delivered does not come again as abandoned; others are not lost for it."""
+    spool = spools()
+    ended = tracer.start_span("ended")
+    open_in(spool, tracer.start_span("before"))
+    open_in(spool, ended)
+    left = [None] * failures
+    write_at = _platform.write_at
+
+    def full(fd: int, data: bytes, offset: int) -> int:
+        return no_space() if left and left.pop() is None else write_at(fd, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_platform, "write_at", full)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            spool.closed(key_of(ended))
+    open_in(spool, tracer.start_span("after"))
+    crash(spool)
+
+    (info,) = inspect(directory)
+    assert (info.spans, info.damaged) == (2, 0)
+    assert spans_in(all_of(spools())) == {"before": ABANDONED, "after": ABANDONED}
+
+
+def test_ends_after_no_write_and_a_crash_are_ends(
+    spools: Callable[..., Spool], tracer: Tracer, monkeypatch: pytest.MonkeyPatch
+):
+    """Rather no open span at all than one that has ended."""
+    spool = spools()
+    ended = tracer.start_span("ended")
+    open_in(spool, ended)
+    with monkeypatch.context() as patched:
+        patched.setattr(_platform, "write_at", no_space)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            spool.closed(key_of(ended))
+    crash(spool)
+
+    assert all_of(spools()) == []
+
+
+@pytest.mark.parametrize("outer", ["opens", "ends"])
+def test_spans_in_the_middle_of_a_note_come_after_it(
+    spools: Callable[..., Spool], tracer: Tracer, monkeypatch: pytest.MonkeyPatch, outer: str
+):
+    """As a signal handler makes them, in the same thread: the file is not damaged."""
+    spool = spools()
+    first, second, inner, brief = (tracer.start_span(name) for name in "abcd")
+    open_in(spool, first)
+    write_at = _platform.write_at
+
+    def interrupted(fd: int, data: bytes, offset: int) -> int:
+        monkeypatch.setattr(_platform, "write_at", write_at)
+        open_in(spool, inner)
+        open_in(spool, brief)
+        spool.closed(key_of(brief))
+        return write_at(fd, data, offset)
+
+    monkeypatch.setattr(_platform, "write_at", interrupted)
+    if outer == "opens":
+        open_in(spool, second)
+    else:
+        spool.closed(key_of(first))
+    crash(spool)
+
+    left = "abc" if outer == "opens" else "c"
+    assert spans_in(all_of(spools())) == dict.fromkeys(left, ABANDONED)
 
 
 def test_damage_among_open_spans_costs_what_it_touches(
@@ -1378,13 +1455,63 @@ def test_what_is_parked_is_kept_aside(directory: Path, spools: Callable[..., Spo
     assert (info.kind, info.spans, info.owner_pid_alive) == ("parked", 2, False)
 
 
-def test_parked_files_are_bounded(directory: Path, spools: Callable[..., Spool]):
-    """The oldest go first."""
+def test_parked_files_are_bounded(directory: Path, spools: Callable[..., Spool], drops: Drops):
+    """The oldest go first, counted."""
     spool = spools(max_bytes=16 * 10_000)
     for number in range(20):
-        spool.park(b"%02d" % number * 1_000, 1, "400")
+        assert spool.park(b"%02d" % number * 1_000, 2, "400")
 
     assert [found.body[:2] for found in parked(directory)] == [b"%02d" % n for n in range(16, 20)]
+    assert drops == [(2, "parked full")] * 16
+
+
+def test_parked_files_are_bounded_in_number(
+    directory: Path, spools: Callable[..., Spool], drops: Drops
+):
+    """A hundred, however small; one that is damaged counts as one span."""
+    spool = spools()
+    spool.park(b"damaged", 3, "400")
+    files(directory, ".parked")[0].write_bytes(b"")
+    for _ in range(149):
+        spool.park(b"poison", 1, "400")
+
+    assert len(parked(directory)) == 100
+    assert drops == [(1, "parked full")] * 50
+
+
+def test_a_parked_span_above_the_bound_is_counted(
+    directory: Path, spools: Callable[..., Spool], drops: Drops
+):
+    """It does not push out the others."""
+    spool = spools(max_bytes=16 * 10_000)
+    assert spool.park(b"small", 1, "400")
+    assert not spool.park(b"x" * 10_001, 1, "400")
+
+    assert [found.body for found in parked(directory)] == [b"small"]
+    assert drops == [(1, "parked full")]
+
+
+def no_space(*_: Any) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_cannot_be_parked_is_counted(
+    directory: Path, drops: Drops, monkeypatch: pytest.MonkeyPatch
+):
+    """Without a disk, and where the disk refuses."""
+    memory = Storage(None, on_dropped=drops)
+    assert not memory.park(b"poison", 1, "400")
+    memory.close()
+    said: list[str] = []
+    storage = Storage(directory, on_dropped=drops, say=said.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(_parked, "create", no_space)
+        assert not storage.park(b"poison", 2, "400")
+    storage.close()
+
+    assert drops == [(1, "refused by the collector"), (2, "refused by the collector")]
+    assert len(said) == 1
+    assert parked(directory) == []
 
 
 def test_an_inspection_changes_nothing(directory: Path, spools: Callable[..., Spool]):

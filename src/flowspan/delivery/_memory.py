@@ -17,7 +17,7 @@ class Memory:
     """
     Holds at most *max_bytes* of records, what is taken included.
 
-    What is parked is forgotten: there is no file to keep it in.
+    What is parked is dropped: there is no file to keep it in.
     """
 
     def __init__(self, *, max_bytes: int = 16 << 20, on_dropped: OnDropped) -> None:
@@ -73,8 +73,9 @@ class Memory:
             back = [record for record in taken.held if self._flying.pop(record[0], None)]
             self._waiting = deque(sorted([*back, *self._waiting]))
 
-    def park(self, body: bytes, spans: int, reason: str) -> None:
-        return None
+    def park(self, body: bytes, spans: int, reason: str) -> bool:
+        self._on_dropped(spans, "refused by the collector")
+        return False
 
     def unsent(self) -> tuple[int, int]:
         with self._lock:

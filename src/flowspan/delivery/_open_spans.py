@@ -54,13 +54,30 @@ class OpenSpans:
         self._live += record.end - record.offset
 
     def closed(self, key: bytes) -> None:
+        """Raises OSError if the disk fails; the span is not recovered even then."""
         record = self._open.pop(key, None)
         if record is None:
             return
         self._live -= record.end - record.offset
-        self._write(CLOSED, key)
+        try:
+            self._write(CLOSED, key)
+        except OSError:
+            self._blot_out(record)
+            raise
         if self._end > self._compact_at:
             self._compact()
+
+    def _blot_out(self, record: Record) -> None:
+        """Its end cannot be added: there may be no room. In place of its start there is."""
+        try:
+            body = _platform.read_at(self._fd, record.length, record.offset + _format.RECORD_SIZE)
+            head, _ = _format.encode_record(
+                body, 1, record.number, record.time, CLOSED, self._name.salt
+            )
+            _platform.write_all(self._fd, head, record.offset)
+        except OSError:
+            # Rather none of these than one that has ended: the next that opens writes it anew.
+            _platform.unlink(os.path.join(self._directory, str(self._name)))
 
     def _write(self, kind: int, body: bytes) -> Record:
         assert self._header is not None
@@ -92,14 +109,17 @@ class OpenSpans:
             shift = 0 if self._header is None else _shift(self._header, header)
             time = record.time + shift
             head, checksum = _format.encode_record(
-                body, 1, record.number, time, OPENED, self._name.salt
+                body, 1, len(moved), time, OPENED, self._name.salt
             )
-            moved[key] = record._replace(offset=len(content), time=time, checksum=checksum)
+            moved[key] = Record(
+                len(moved), len(content), record.length, 1, time, OPENED, checksum
+            )  # numbered anew: a gap would pass for damage
             content += head + body
         fd = create(self._directory, self._name, bytes(content))
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._header, self._open, self._end = fd, header, moved, len(content)
+        self._number = len(moved)
         self._live = sum(record.end - record.offset for record in moved.values())
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ Bounded: the oldest go first. Nothing here is ever sent by itself.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from flowspan.delivery import _format, _platform
@@ -43,19 +44,29 @@ def park(
     os.close(create(directory, name, header + head + content))
 
 
-def keep_bound(directory: str, max_bytes: int) -> None:
-    """Delete the oldest parked files until the others fit."""
-    files = sorted(
-        (entry.name, entry.path, entry.stat(follow_symlinks=False).st_size)
-        for entry in os.scandir(directory)
-        if (name := Name.of(entry.name)) and name.suffix == PARKED_SUFFIX
-    )
+def keep_bound(directory: str, max_bytes: int) -> int:
+    """
+    Delete the oldest parked files until the others fit. Returns how many spans went.
+
+    A file whose spans cannot be told counts as one.
+    """
+    files: list[tuple[str, Name, int]] = []
+    for text in sorted(os.listdir(directory)):
+        name, path = Name.of(text), os.path.join(directory, text)
+        if name is not None and name.suffix == PARKED_SUFFIX:
+            with suppress(OSError):  # another process was faster
+                files.append((path, name, os.lstat(path).st_size))
     total = sum(size for _, _, size in files)
-    for number, (_, path, size) in enumerate(files):
+    gone = 0
+    for number, (path, name, size) in enumerate(files):
         if total <= max_bytes and len(files) - number <= MAX_FILES:
-            return
-        _platform.unlink(path)
+            break
+        spans = sum(record.spans for record in _format.scan(_read(path), name.salt).records)
+        with suppress(OSError):  # it counts what it deletes, and nobody else does
+            os.unlink(path)
+            gone += spans or 1
         total -= size
+    return gone
 
 
 def parked(directory: str) -> list[Parked]:
@@ -66,17 +77,24 @@ def parked(directory: str) -> list[Parked]:
         if name is None or name.suffix != PARKED_SUFFIX:
             continue
         path = os.path.join(directory, text)
-        try:
-            fd = os.open(path, os.O_RDONLY | _platform.O_FLAGS)
-        except OSError:
-            continue
-        try:
-            data = read_whole(fd)
-        finally:
-            os.close(fd)
+        data = _read(path)
         for record in _format.scan(data, name.salt).records:
             content = data[record.offset + _format.RECORD_SIZE : record.end]
             size = 2 + int.from_bytes(content[:2], "little")
             reason = content[2:size].decode("utf-8", "replace")
             found.append(Parked(path, content[size:], record.spans, reason, record.time / 1e9))
     return found
+
+
+def _read(path: str) -> bytes:
+    """Nothing if it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _platform.O_FLAGS)
+    except OSError:
+        return b""
+    try:
+        return read_whole(fd)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)

@@ -36,6 +36,7 @@ GRACE = 3600 * 10**9  # what is adopted is tried this long, whatever a clock say
 ABANDONED_BYTES = 1 << 20
 
 FULL, OLD, DAMAGED, DISK = "spool full", "too old", "damaged", "disk failed"
+PARKED_FULL = "parked full"
 
 
 class Sizes(NamedTuple):
@@ -54,7 +55,7 @@ class Spool:
 
     The directory is made if it is missing. Raises OSError, or `Refused` with a sentence that says
     why, if it cannot be used. *on_dropped* is told of spans that went: "spool full", "too old",
-    "damaged", "disk failed".
+    "damaged", "disk failed", "parked full".
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Spool:
         self._busy = self._adopting = self._bounding = self._closed = False
         self._has_more = False  # dead processes' segments than could be adopted
         self._late: list[tuple[bytes, int]] = []
+        self._noting = False
+        self._late_notes: list[tuple[bytes, bytes | None]] = []
         self._files = Directory(self.directory, self._lock, self._clock, self._on_newer)
         self._postponed: set[str] = set()  # processes whose open spans could not be recovered
         self._open_spans: OpenSpans | None = None
@@ -517,7 +520,12 @@ class Spool:
 
     # -- the rest
 
-    def park(self, body: bytes, spans: int, reason: str) -> None:
+    def park(self, body: bytes, spans: int, reason: str) -> bool:
+        """Raises OSError if it cannot be kept. The oldest make room for it."""
+        bound = self._max_bytes // 16
+        if len(body) > bound:
+            self._on_dropped(spans, PARKED_FULL)
+            return False
         with self._lock:
             name = self._new_name(PARKED_SUFFIX)
             made = (self.directory, name, body, spans, reason, self._clock, self._version)
@@ -526,7 +534,12 @@ class Spool:
             except FileNotFoundError:
                 _platform.private_directory(self.directory)
                 _parked.park(*made)
-        _parked.keep_bound(self.directory, self._max_bytes // 16)
+        gone = 0
+        with suppress(OSError):  # it is kept; the next one looks again
+            gone = _parked.keep_bound(self.directory, bound)
+        if gone:
+            self._on_dropped(gone, PARKED_FULL)
+        return True
 
     def unsent(self) -> tuple[int, int]:
         with self._lock:
@@ -550,9 +563,31 @@ class Spool:
         return settled
 
     def opened(self, key: bytes, body: bytes) -> None:
+        self._note(key, body)
+
+    def closed(self, key: bytes) -> None:
+        self._note(key, None)
+
+    def _note(self, key: bytes, body: bytes | None) -> None:
+        """A span has opened, or ended: *body* None."""
         with self._lock:
-            if self._closed:
+            if self._noting:  # from a finalizer or a signal, in the middle of another
+                self._late_notes.append((key, body))
                 return
+            self._noting = True
+            try:
+                self._write_note(key, body)
+            finally:
+                while self._late_notes:
+                    with suppress(OSError):  # their caller has gone on
+                        self._write_note(*self._late_notes.pop(0))
+                self._noting = False
+
+    def _write_note(self, key: bytes, body: bytes | None) -> None:
+        if body is None:
+            if self._open_spans is not None:
+                self._open_spans.closed(key)
+        elif not self._closed:
             if self._open_spans is None:
                 name = self._new_name(OPEN_SUFFIX)
                 limit = min(OPEN_SPANS_BYTES, self._max_bytes // 8)
@@ -564,11 +599,6 @@ class Spool:
             except FileNotFoundError:
                 _platform.private_directory(self.directory)
                 self._open_spans.opened(key, body)
-
-    def closed(self, key: bytes) -> None:
-        with self._lock:
-            if self._open_spans is not None:
-                self._open_spans.closed(key)
 
     def sizes(self) -> Sizes:
         """What the directory holds now, of all processes."""

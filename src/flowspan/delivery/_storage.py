@@ -199,12 +199,13 @@ class Storage:
         if taken.store is not None:
             taken.store.put_back(taken)
 
-    def park(self, body: bytes, spans: int, reason: str) -> None:
+    def park(self, body: bytes, spans: int, reason: str) -> bool:
         if (spool := self._ready()) is not None:
             try:
-                spool.park(body, spans, reason)
+                return spool.park(body, spans, reason)
             except OSError as error:
                 self._failed(error)
+        return self._memory.park(body, spans, reason)
 
     def unsent(self) -> tuple[int, int]:
         spans, size = self._memory.unsent()

@@ -44,8 +44,12 @@ class Store(Protocol):
     def put_back(self, taken: Taken) -> None:
         """To be taken again, before younger ones."""
 
-    def park(self, body: bytes, spans: int, reason: str) -> None:
-        """Keep spans aside that a collector will never accept; they are not sent again."""
+    def park(self, body: bytes, spans: int, reason: str) -> bool:
+        """
+        Keep spans aside that a collector will never accept; they are not sent again.
+
+        False if they could not be kept and have been reported as dropped.
+        """
 
     def unsent(self) -> tuple[int, int]:
         """Spans and bytes that wait or are taken."""
