@@ -385,7 +385,8 @@ class Exporter:
                 self._store.put_back(taken)
 
     def _park(self, body: bytes, reason: str) -> None:
-        self._store.park(body, 1, reason)
+        if not self._store.park(body, 1, reason):
+            return  # counted there as given up
         with self._condition:
             self.counts.parked += 1
         _guard.report(

@@ -41,6 +41,7 @@ TICK = 0.02
 EXIT_TIMEOUT = 1.5
 """Seconds that the network gets at exit; what is not delivered then waits in the spool."""
 _CHUNK = 512  # spans encoded at a time, so that a burst does not lie in memory twice
+_LOST = ("memory full", "spool full", "disk failed", "not written", "at exit, from memory")
 _MOST_OPEN = 10_000  # open spans that are written down
 
 
@@ -83,10 +84,12 @@ class _Lock:
         self._owner = self._depth = 0
         self._waiting: deque[Callable[[], object]] = deque()
 
-    def acquire(self) -> None:
-        self._lock.acquire()
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if not self._lock.acquire(blocking, timeout):
+            return False
         self._owner = threading.get_ident()
         self._depth += 1
+        return True
 
     def release(self) -> None:
         self._depth -= 1
@@ -274,7 +277,7 @@ class DurableSpanProcessor(SpanProcessor):
         False if it has not: then it waits in the spool, and is not lost.
         """
         deadline = time.monotonic() + timeout_millis / 1000
-        dropped = self._dropped.total()
+        lost = self._lost()
         with _FLUSH:
             if not self._closed:
                 self._drain()
@@ -284,7 +287,7 @@ class DurableSpanProcessor(SpanProcessor):
             if self._closed:
                 return not self._unsent()[0]
             flushed = way.exporter.flush(way.storage.mark(), deadline)
-            return flushed and self._dropped.total() == dropped
+            return flushed and self._lost() == lost
         return False
 
     def shutdown(self) -> None:
@@ -300,7 +303,7 @@ class DurableSpanProcessor(SpanProcessor):
         `flowspan drain`. Spans that end later are counted as dropped.
         """
         deadline = time.monotonic() + timeout
-        dropped = self._dropped.total()
+        lost = self._lost()
         with self._lock:
             was_closed, self._closed = self._closed, True
             self._drain()
@@ -315,13 +318,13 @@ class DurableSpanProcessor(SpanProcessor):
             with self._lock:
                 self._drain()  # what another thread has put there meanwhile
                 self._left = way.storage.unsent()
-                if lost := way.storage.close():
-                    self._was_dropped(lost, "at exit, from memory")
+                if in_memory := way.storage.close():
+                    self._was_dropped(in_memory, "at exit, from memory")
         self._wake.set()
         self._transport.close()
         _live.discard(self)
         atexit.unregister(self._at_exit)
-        return done and self._dropped.total() == dropped
+        return done and self._lost() == lost
 
     def stats(self) -> DeliveryStats:
         """The figures so far."""
@@ -348,6 +351,10 @@ class DurableSpanProcessor(SpanProcessor):
             last_error=counts.last_error,
             spool=way.storage.describe() if way else "",
         )
+
+    def _lost(self) -> int:
+        """Spans that cannot be delivered any more though they ended well and were not too old."""
+        return sum(self._dropped[reason] for reason in _LOST)
 
     def _unsent(self) -> tuple[int, int]:
         if self._left is not None:
