@@ -42,6 +42,8 @@ EXIT_TIMEOUT = 1.5
 """Seconds that the network gets at exit; what is not delivered then waits in the spool."""
 _CHUNK = 512  # spans encoded at a time, so that a burst does not lie in memory twice
 _LOST = ("memory full", "spool full", "disk failed", "not written", "at exit, from memory")
+_QUEUE_BYTES = 8 << 20  # of spans that are not encoded yet, about
+_FIRST_LIMIT = 64  # spans
 _MOST_OPEN = 10_000  # open spans that are written down
 
 
@@ -237,6 +239,8 @@ class DurableSpanProcessor(SpanProcessor):
         self._thread: threading.Thread | None = None
         self._closed = False
         self._encoder = Encoder(on_failure=self._could_not_encode, max_bytes=REQUEST_BYTES)
+        # of the queue; by the bytes of the spans that were encoded last, once there are any
+        self._limit = min(_FIRST_LIMIT, self._max_queue_size)
         self._ended = self._late = 0
         self._left: tuple[int, int] | None = None  # spans and bytes, when it was closed
         self._dropped: Counter[str] = Counter()
@@ -265,8 +269,8 @@ class DurableSpanProcessor(SpanProcessor):
         self._queue.append(span)
         if self._strict:
             self._drain()
-        elif len(self._queue) > self._max_queue_size:
-            self._drain(at_least=len(self._queue) - self._max_queue_size // 2)
+        elif len(self._queue) > self._limit:
+            self._drain(at_least=len(self._queue) - self._limit // 2)
         if self._asleep:
             self._rouse()
 
@@ -434,6 +438,8 @@ class DurableSpanProcessor(SpanProcessor):
             storage = self._opened().storage
             batches = self._encoder.encode(spans)
             left = sum(batch.spans for batch in batches)  # the encoder has counted the others
+            each = sum(len(batch.body) for batch in batches) // max(1, left) + 1
+            self._limit = max(1, min(self._max_queue_size, _QUEUE_BYTES // each))
             for batch in batches:
                 storage.append(batch.body, batch.spans)
                 left -= batch.spans
