@@ -137,6 +137,13 @@ def service(spans: Spans) -> flowspan.TracingService:
     return flowspan.TracingService()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def what_is_imported_is_set_aside() -> None:
+    """The collection after each test need not walk every library again: that took minutes."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_open() -> Iterator[None]:
     """No run, component, token or current span outlives a test."""
