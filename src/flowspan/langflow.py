@@ -10,6 +10,7 @@ imported, when the service is created.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ _MANAGER: Final = guard(
     "find Langflow's own tracing service",
     "only flowspan traces; it knows lfx 1.13, please report your version",
 )
+_SAY: Final = guard("find a place for warnings", "they go where Python's logging sends them")
 _REGISTER: Final = guard("take the trace that a request carries", "its runs are roots of their own")
 _MAX_CAUSES: Final = 10
 _SUBGRAPH: Final = re.compile("(?:^|_)subgraph - ")  # what Langflow calls the body of a loop
@@ -75,6 +77,7 @@ class LangflowTracingService(TracingService):
         super().__init__()
         self.settings_service = settings_service
         self.ready = False
+        _warn_beside_the_answer()
         self._theirs: Any = _service_without_us()
         self.set_ready()
 
@@ -383,6 +386,29 @@ def _run_name(given: str | None) -> str | None:
     paths = [PurePath(argument) for argument in arguments]
     files = [path for path in paths if path.suffix in (".py", ".json")]
     return files[0].stem if len(files) == 1 else given  # one of several: nothing says which
+
+
+class _LastResort(logging.Handler):
+    """
+    `logging.lastResort` for flowspan's warnings, but to the process's own stderr.
+
+    `lfx run` puts what is written to `sys.stderr` during a run into its answer.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logging.getLogger().handlers or sys.__stderr__ is None:  # configured since
+            return
+        try:
+            print(f"flowspan: {self.format(record)}", file=sys.__stderr__, flush=True)
+        except Exception:  # noqa: BLE001 - a closed pipe; a warning is worth no answer
+            return
+
+
+def _warn_beside_the_answer() -> None:
+    with _SAY:
+        logger = logging.getLogger("flowspan")
+        if not logger.hasHandlers():
+            logger.addHandler(_LastResort(logging.WARNING))
 
 
 def _beside(config: Config) -> Config:

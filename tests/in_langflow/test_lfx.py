@@ -105,6 +105,35 @@ def test_run_with_an_lfx_of_another_version(run, sink: Sink, tmp_path: Path):
     Received(sink).expect(session, {"hello_flow": BELOW_HELLO})
 
 
+NOWHERE = "http://127.0.0.1:9"
+ONLY_OURS = {  # lfx exports only to the general endpoint
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{NOWHERE}/v1/traces",
+}
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        (ONLY_OURS, f"flowspan: {NOWHERE}/v1/traces: connection refused"),
+        ({**ONLY_OURS, "FLOWSPAN_SPOOL_DIR": "/proc/x"}, "flowspan: the spool directory /proc/x"),
+    ],
+    ids=["endpoint", "spool"],
+)
+def test_a_run_answers_the_same_bytes_whatever_is_amiss(
+    python: Path, tmp_path: Path, env: dict[str, str], said: str
+):
+    """lfx makes what is written to stderr during a run a part of the answer: no warning of ours."""
+    command = ("run", str(FLOWS / "hello_flow.py"), "hi")
+    without = lfx(python, tmp_path, *command, **environment(tmp_path, None))
+
+    done = lfx(python, tmp_path, *command, **environment(tmp_path, None, **env))
+
+    assert done.stdout == without.stdout
+    assert said in done.stderr
+    assert "flowspan" not in without.stderr
+
+
 ANOTHER_INTERFACE = """
 import asyncio
 import lfx.services.manager
