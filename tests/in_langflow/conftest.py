@@ -109,6 +109,13 @@ def ahead(
                     OTEL_EXPORTER_OTLP_ENDPOINT=collector.otlp_http,
                     OTEL_SERVICE_NAME="langflow-for-jaeger",
                 )
+        start(
+            "silent",
+            toml='[services]\ntracing_service = "late:Late"\n',
+            OTEL_EXPORTER_OTLP_ENDPOINT="",
+            OTEL_TRACES_EXPORTER="otlp",
+            LATE_ENDPOINT=langflow_sink.url,
+        )
         start("deactivated", LANGFLOW_DEACTIVATE_TRACING="true")
         start("without_us", toml=ODD_SERVICE.format("Theirs"), **ORDER)
         start(
@@ -152,6 +159,12 @@ def several(langflow: Langflow, ahead: Ahead) -> Langflow:
 @pytest.fixture(scope="session")
 def langflow_for_jaeger(collector: Collector, ahead: Ahead) -> Langflow:
     return ahead["langflow_for_jaeger"]
+
+
+@pytest.fixture(scope="session")
+def silent(ahead: Ahead) -> Langflow:
+    """With `OTEL_TRACES_EXPORTER=otlp` alone: it exports nothing, flowspan's spans are all."""
+    return ahead["silent"]
 
 
 @pytest.fixture(scope="session")
