@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -179,10 +180,10 @@ class Served(Received):
         )
         self.ids = {flow["title"]: flow["id"] for flow in self.client.get("/flows").json()}
 
-    def run(self, flow: str, endpoint: str = "run") -> str:
+    def run(self, flow: str, endpoint: str = "run", **headers: str) -> str:
         session = new_session()
         body = {"input_value": "hi", "session_id": session}
-        self.client.post(f"/flows/{self.ids[flow]}/{endpoint}", json=body)
+        self.client.post(f"/flows/{self.ids[flow]}/{endpoint}", json=body, headers=headers)
         return session
 
 
@@ -213,6 +214,16 @@ def served(
 @pytest.mark.parametrize("endpoint", ["run", "stream"])
 def test_a_served_request_is_one_trace(served: Served, endpoint: str):
     served.expect(served.run("Hello", endpoint), HELLO)
+
+
+@pytest.mark.parametrize("endpoint", ["run", "stream"])
+def test_a_served_run_is_in_the_trace_of_the_request(served: Served, endpoint: str):
+    trace_id = secrets.token_hex(16)
+    traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+
+    spans = served.expect(served.run("Hello", endpoint, traceparent=traceparent), HELLO)
+
+    assert spans[SERVED_AS]["trace_id"] == trace_id
 
 
 @pytest.mark.parametrize("endpoint", ["run", "stream"])
