@@ -28,6 +28,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tools import ToolException, tool
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 import flowspan
@@ -844,6 +845,15 @@ def test_another_instrumentation_that_sends_elsewhere_does_not_count(spans, inst
     from opentelemetry.sdk.trace import TracerProvider
 
     instrumentor.instrument(tracer_provider=TracerProvider(), skip_dep_check=True)
+    with flowspan.run("flow"):
+        model().invoke("hi", CONFIG)
+
+    assert spans.tree() == {"flow": {"chat fake-1": {}}}
+
+
+def test_another_instrumentation_without_a_provider_does_not_count(spans, instrumentor):
+    """It makes no span at all: the model's call would be nowhere."""
+    instrumentor.instrument(tracer_provider=trace.ProxyTracerProvider(), skip_dep_check=True)
     with flowspan.run("flow"):
         model().invoke("hi", CONFIG)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode, Tracer
 
 from flowspan import _spans, semconv
 from flowspan._calls import Call, find
@@ -262,10 +262,17 @@ def _is_instrumented(ours: Tracer) -> bool:
     for handler in BaseCallbackManager([]).inheritable_handlers:
         if type(handler).__module__.startswith(_OTHERS):
             theirs: Any = getattr(handler, "_tracer", None) or getattr(handler, "tracer", None)
+            if _records_nothing(theirs):
+                continue
             way_out = _way_out(theirs)
             if way_out is None or way_out is _way_out(ours):
                 return True
     return False
+
+
+def _records_nothing(tracer: Any) -> bool:
+    """Whether no provider was set when *tracer* was made, nor has been since."""
+    return isinstance(getattr(tracer, "_tracer", tracer), NoOpTracer)
 
 
 def _way_out(tracer: Any) -> Any:

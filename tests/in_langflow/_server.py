@@ -194,7 +194,11 @@ def langflow_python() -> Path:
 
 
 def environment(home: Path, sink: Sink | None, **more: str) -> dict[str, str]:
-    """All that a process of Langflow or lfx is given; *home* is where it keeps what it keeps."""
+    """
+    All that a process of Langflow or lfx is given; *home* is where it keeps what it keeps.
+
+    What *more* says is empty is not set at all.
+    """
     env = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(home),
@@ -205,7 +209,7 @@ def environment(home: Path, sink: Sink | None, **more: str) -> dict[str, str]:
     }
     if sink is not None:
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = sink.url
-    return env | more
+    return {name: value for name, value in (env | more).items() if value}
 
 
 @contextmanager
@@ -226,7 +230,7 @@ def running_langflow(
     command = [str(python), "-m", "langflow", "run", "--backend-only"]
     server = Server(
         [*command, "--host", host, "--port", port, "--workers", str(workers)],
-        env=environment(home, sink)
+        env=environment(home, sink, **more)
         | {
             "LANGFLOW_AUTO_LOGIN": "true",
             "LANGFLOW_SKIP_AUTH_AUTO_LOGIN": "true",
@@ -235,8 +239,7 @@ def running_langflow(
             "LANGFLOW_OPEN_BROWSER": "false",
             "LANGFLOW_STORE": "false",
             "LANGFLOW_PRETTY_LOGS": "false",  # a failing flow took it four seconds to print
-        }
-        | more,
+        },
         health=f"http://{address}/health",
         log=home / f"langflow-{port}.log",
         start_timeout=180,

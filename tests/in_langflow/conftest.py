@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class Ahead:
         self._pool = ThreadPoolExecutor(1)
         self._running: list[AbstractContextManager[Langflow]] = []
         self._starting: dict[str, Future[Langflow]] = {}
+        self.hanging: Hanging
 
     def start(self, name: str, server: AbstractContextManager[Langflow]) -> None:
         def enter() -> Langflow:
@@ -96,7 +98,8 @@ def ahead(
             home = home or tmp_path_factory.mktemp(name)
             ahead.start(name, running_langflow(python, home, langflow_sink, dumped, **options))
 
-    with socket.create_server(("127.0.0.1", 0)) as hangs:
+    with closing(Hanging()) as hanging:
+        ahead.hanging = hanging
         start("langflow", first)
         if "several" in needed:
             vendor = request.getfixturevalue("vendor")
@@ -109,12 +112,19 @@ def ahead(
                     OTEL_EXPORTER_OTLP_ENDPOINT=collector.otlp_http,
                     OTEL_SERVICE_NAME="langflow-for-jaeger",
                 )
+        start(
+            "silent",
+            toml='[services]\ntracing_service = "late:Late"\n',
+            OTEL_EXPORTER_OTLP_ENDPOINT="",
+            OTEL_TRACES_EXPORTER="otlp",
+            LATE_ENDPOINT=langflow_sink.url,
+        )
         start("deactivated", LANGFLOW_DEACTIVATE_TRACING="true")
         start("without_us", toml=ODD_SERVICE.format("Theirs"), **ORDER)
         start(
             "badly_off",
             toml=ODD_SERVICE.format("Ours"),
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{hangs.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=hanging.url,
             OTEL_EXPORTER_OTLP_TIMEOUT="1",
             **ORDER,
         )
@@ -122,6 +132,31 @@ def ahead(
             yield ahead
         finally:
             ahead.close()
+
+
+class Hanging:
+    """A collector that takes connections and never answers."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._taken: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._take)
+        self._thread.start()
+
+    def _take(self) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                self._taken.append(self._listening.accept()[0])
+                self.reached.set()
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join()
+        for connection in self._taken:
+            connection.close()
 
 
 SEVERAL = {
@@ -155,9 +190,21 @@ def langflow_for_jaeger(collector: Collector, ahead: Ahead) -> Langflow:
 
 
 @pytest.fixture(scope="session")
+def silent(ahead: Ahead) -> Langflow:
+    """With `OTEL_TRACES_EXPORTER=otlp` alone: it exports nothing, flowspan's spans are all."""
+    return ahead["silent"]
+
+
+@pytest.fixture(scope="session")
 def deactivated(ahead: Ahead) -> Langflow:
     """With `LANGFLOW_DEACTIVATE_TRACING`."""
     return ahead["deactivated"]
+
+
+@pytest.fixture(scope="session")
+def hanging(ahead: Ahead) -> Hanging:
+    """What `badly_off` exports to."""
+    return ahead.hanging
 
 
 @pytest.fixture(scope="session")

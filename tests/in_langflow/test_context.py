@@ -12,7 +12,7 @@ from flowspan import semconv
 from ._door import Door
 from ._server import Langflow
 
-CALLS_OUT = {"Calls out": {"Chat Input": {}, "Calls out": {}, "Chat Output": {}}}
+HELLO = {"Hello": {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}}
 
 
 @pytest.mark.parametrize("way", ["run", "run streaming", "v2 sync", "v2 stream"])
@@ -22,12 +22,37 @@ def test_the_run_is_in_the_trace_of_the_request(langflow: Langflow, way: str):
     headers = {"traceparent": f"00-{trace_id}-{parent}-01"}
     session = langflow.run("hello", way, headers=headers)
 
-    spans = langflow.expect(
-        session, {"Hello": {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}}
-    )
+    spans = langflow.expect(session, HELLO)
 
     assert {span["trace_id"] for span in spans.values()} == {trace_id}
     assert parent in line_of_parents(langflow, spans["Hello"], parent)
+
+
+@pytest.mark.parametrize("way", ["run", "run streaming", "v2 sync", "v2 stream"])
+def test_the_run_is_in_the_trace_of_the_request_where_langflow_exports_nothing(
+    silent: Langflow, way: str
+):
+    """Directly below the caller; a request without a trace after it is a trace of its own."""
+    trace_id, parent = secrets.token_hex(16), secrets.token_hex(8)
+    session = silent.run("hello", way, headers={"traceparent": f"00-{trace_id}-{parent}-01"})
+    later = silent.run("hello", way)
+
+    run = silent.expect(session, HELLO)["Hello"]
+    root = silent.expect(later, HELLO)["Hello"]
+
+    assert (run["trace_id"], run["parent_span_id"]) == (trace_id, parent)
+    assert root["trace_id"] != trace_id
+    assert root["parent_span_id"] == ""
+
+
+def test_a_job_is_not_in_the_trace_of_a_request_that_is_over(silent: Langflow):
+    """The worker that serves it may have been started from that request, and has its context."""
+    trace_id, parent = secrets.token_hex(16), secrets.token_hex(8)
+    headers = {"traceparent": f"00-{trace_id}-{parent}-01"}
+    silent.run("hello", "v2 background", headers=headers)
+    session = silent.run("hello", "v2 background")
+
+    assert silent.expect(session, HELLO)["Hello"]["trace_id"] != trace_id
 
 
 @pytest.mark.parametrize("way", ["run", "playground polling", "v2 background"])
@@ -47,7 +72,8 @@ def test_a_call_carries_the_trace_of_its_component(langflow: Langflow, door: Doo
     assert (trace_id, span_id) == (component["trace_id"], component["span_id"])
     _, trace_id, span_id, _ = door.knocked["instrumented"]["traceparent"].split("-")
     assert trace_id == component["trace_id"]
-    assert span_id != component["span_id"]
+    client = door.knocked["told"]  # Langflow's provider drops that span
+    assert (client["span"], client["parent"]) == (span_id, component["span_id"])
 
 
 def line_of_parents(langflow: Langflow, span: Span, awaited: str) -> list[str]:

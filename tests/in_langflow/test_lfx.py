@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,35 @@ def test_run_with_an_lfx_of_another_version(run, sink: Sink, tmp_path: Path):
     Received(sink).expect(session, {"hello_flow": BELOW_HELLO})
 
 
+NOWHERE = "http://127.0.0.1:9"
+ONLY_OURS = {  # lfx exports only to the general endpoint
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{NOWHERE}/v1/traces",
+}
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        (ONLY_OURS, f"flowspan: {NOWHERE}/v1/traces: connection refused"),
+        ({**ONLY_OURS, "FLOWSPAN_SPOOL_DIR": "/proc/x"}, "flowspan: the spool directory /proc/x"),
+    ],
+    ids=["endpoint", "spool"],
+)
+def test_a_run_answers_the_same_bytes_whatever_is_amiss(
+    python: Path, tmp_path: Path, env: dict[str, str], said: str
+):
+    """lfx makes what is written to stderr during a run a part of the answer: no warning of ours."""
+    command = ("run", str(FLOWS / "hello_flow.py"), "hi")
+    without = lfx(python, tmp_path, *command, **environment(tmp_path, None))
+
+    done = lfx(python, tmp_path, *command, **environment(tmp_path, None, **env))
+
+    assert done.stdout == without.stdout
+    assert said in done.stderr
+    assert "flowspan" not in without.stderr
+
+
 ANOTHER_INTERFACE = """
 import asyncio
 import lfx.services.manager
@@ -150,10 +180,10 @@ class Served(Received):
         )
         self.ids = {flow["title"]: flow["id"] for flow in self.client.get("/flows").json()}
 
-    def run(self, flow: str, endpoint: str = "run") -> str:
+    def run(self, flow: str, endpoint: str = "run", **headers: str) -> str:
         session = new_session()
         body = {"input_value": "hi", "session_id": session}
-        self.client.post(f"/flows/{self.ids[flow]}/{endpoint}", json=body)
+        self.client.post(f"/flows/{self.ids[flow]}/{endpoint}", json=body, headers=headers)
         return session
 
 
@@ -184,6 +214,16 @@ def served(
 @pytest.mark.parametrize("endpoint", ["run", "stream"])
 def test_a_served_request_is_one_trace(served: Served, endpoint: str):
     served.expect(served.run("Hello", endpoint), HELLO)
+
+
+@pytest.mark.parametrize("endpoint", ["run", "stream"])
+def test_a_served_run_is_in_the_trace_of_the_request(served: Served, endpoint: str):
+    trace_id = secrets.token_hex(16)
+    traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+
+    spans = served.expect(served.run("Hello", endpoint, traceparent=traceparent), HELLO)
+
+    assert spans[SERVED_AS]["trace_id"] == trace_id
 
 
 @pytest.mark.parametrize("endpoint", ["run", "stream"])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ._server import ARRIVES_IN, WAYS, Langflow, new_session
+from .conftest import Hanging
 
 HELLO = {"Hello": {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}}
 
@@ -35,7 +36,9 @@ def names(native: list[dict[str, Any]]) -> Iterator[str]:
         yield from names(below)
 
 
-def test_whatever_goes_wrong_the_answers_are_the_same(badly_off: Langflow, without_us: Langflow):
+def test_whatever_goes_wrong_the_answers_are_the_same(
+    badly_off: Langflow, without_us: Langflow, hanging: Hanging
+):
     """
     Byte for byte those of a Langflow without us.
 
@@ -50,6 +53,7 @@ def test_whatever_goes_wrong_the_answers_are_the_same(badly_off: Langflow, witho
     assert all("hi Broken" in answers["broken", way] for way in ways)
 
     assert {case: answer(badly_off, *case, session) for case in cases} == answers
+    assert hanging.reached.wait(ARRIVES_IN)
 
 
 @pytest.mark.parametrize("way", ["run", "playground polling", "v2 sync"])

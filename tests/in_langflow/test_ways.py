@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from flowspan import semconv
 
+from ._door import Door
 from ._server import WAYS, Langflow, new_session
 from ._traces import edges
 
@@ -30,6 +34,25 @@ def test_a_run_is_one_trace(langflow: Langflow, way: str):
     for span in spans.values():
         assert run["start_nanos"] <= span["start_nanos"]
         assert span["end_nanos"] <= run["end_nanos"]
+
+
+@each_way
+def test_a_component_has_its_own_times(langflow: Langflow, door: Door, way: str):
+    """It began before it knocked at a door, and ended after that was opened to it."""
+    with ThreadPoolExecutor(1) as client:
+        running = client.submit(langflow.run, "calls_out", way, door.url)
+        door.wait_for("injected")
+        waits = time.time_ns()
+        door.open()
+        session = running.result()
+
+    langflow.until(session, lambda spans: len(spans) == 4)
+
+    spans = {span["name"]: span for span in langflow.spans(session)}
+    assert spans["Calls out"]["start_nanos"] <= waits
+    assert waits <= spans["Calls out"]["end_nanos"]
+    assert spans["Chat Input"]["end_nanos"] <= waits
+    assert waits <= spans["Chat Output"]["start_nanos"]
 
 
 @each_way

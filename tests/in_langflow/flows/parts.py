@@ -146,7 +146,7 @@ class Waits(Component):
 
 
 class CallsOut(Component):
-    """Asks a server, with a client that is instrumented and with one that only injects."""
+    """Asks a server, by hand and with an instrumented client, whose span's ids it tells."""
 
     display_name = "Calls out"
     name = "CallsOut"
@@ -162,9 +162,18 @@ class CallsOut(Component):
         propagate.inject(headers)
         async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             await client.get(self.text + "/injected", headers=headers)
+
+        ids: dict[str, str] = {}
+
+        async def told(span: Any, request: object) -> None:
+            ids["span"] = f"{span.get_span_context().span_id:016x}"
+            ids["parent"] = f"{span.parent.span_id:016x}" if span.parent else ""
+
         async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-            HTTPXClientInstrumentor.instrument_client(client)
+            HTTPXClientInstrumentor.instrument_client(client, request_hook=told)
             await client.get(self.text + "/instrumented")
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            await client.get(self.text + "/told", headers=ids)
         return Message(text="asked")
 
 
