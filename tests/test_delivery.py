@@ -320,14 +320,14 @@ def test_more_poison_than_patience(collector: Collector, make: Make):
         )
     )
     collector.refuse()
-    end_spans(processor, 120, "poison")
-    names = end_spans(processor, 200, "good")
+    end_spans(processor, 90, "poison")  # whole requests of it
+    names = end_spans(processor, 20, "good")
     collector.listen()
 
     assert processor.force_flush(30_000)
     assert collector.names == names
     stats = processor.stats()
-    assert (stats.parked, stats.waiting) == (120, 0)
+    assert (stats.parked, stats.waiting) == (90, 0)
 
 
 def test_flush_says_false_if_a_part_of_a_request_still_waits(collector: Collector, make: Make):

@@ -31,7 +31,8 @@ REQUEST_BYTES = 1_000_000
 _LEAST_BYTES = 4096  # a span that is refused as too large at this size will never fit
 _FIRST_BACKOFF, _LONGEST_BACKOFF, _LONGEST_MISCONFIGURED = 0.5, 15.0, 60.0
 _MOST_REFUSALS = 32  # while nothing was accepted: then it is not one span that the collector means
-_MOST_OTHERS = 8  # requests that are tried, to see whether a collector takes any at all
+_MOST_SPANS = 8192  # in such a request: the youngest of them are what is tried
+_MOST_OTHERS = 3  # requests that are tried, to see whether a collector takes any span at all
 _SAY_EVERY = 60.0  # seconds, for a collector that comes and goes
 _SLOW = 0.1  # seconds for a request, from where on several are sent at once
 _ADOPT_EVERY = 30.0  # seconds, and only while something is sent
@@ -363,18 +364,16 @@ class Exporter:
         return Answer(Verdict.ACCEPTED)
 
     def _takes_others(self, timeout: float) -> bool:
-        """Whether one of the next requests is accepted while this one is refused whole."""
+        """Whether any of what comes next is accepted, while this is refused whole."""
         younger: list[Taken] = []
         try:
             while len(younger) < _MOST_OTHERS:
-                taken = self._store.take(self._max_bytes, self._max_spans)
+                taken = self._store.take(REQUEST_BYTES, _MOST_SPANS)
                 if taken is None:
                     return False
                 younger.append(taken)
-                start = time.monotonic()
-                answer = self._attempt(taken.body, timeout)
+                answer = self._try_youngest(taken, timeout)
                 if answer.verdict is Verdict.ACCEPTED:
-                    self._accepted(taken.spans, answer, start)
                     self._store.done(younger.pop())
                     return True
                 if answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
@@ -383,6 +382,23 @@ class Exporter:
         finally:
             for taken in reversed(younger):
                 self._store.put_back(taken)
+
+    def _try_youngest(self, taken: Taken, timeout: float) -> Answer:
+        """ACCEPTED if *taken* is, or its younger half, or that one's; then the rest waits anew."""
+        body, spans = taken.body, taken.spans
+        rest: list[tuple[bytes, int]] = []
+        while True:
+            start = time.monotonic()
+            answer = self._attempt(body, timeout)
+            if answer.verdict is Verdict.ACCEPTED:
+                self._accepted(spans, answer, start)
+                for part in rest:
+                    self._store.append_again(*part)
+                return answer
+            if spans == 1 or answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                return answer
+            older, (body, spans) = split(body)
+            rest.append(older)
 
     def _park(self, body: bytes, reason: str) -> None:
         if not self._store.park(body, 1, reason):
