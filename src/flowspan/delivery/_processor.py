@@ -241,7 +241,7 @@ class DurableSpanProcessor(SpanProcessor):
         self._encoder = Encoder(on_failure=self._could_not_encode, max_bytes=REQUEST_BYTES)
         # of the queue; by the bytes of the spans that were encoded last, once there are any
         self._limit = min(_FIRST_LIMIT, self._max_queue_size)
-        self._ended = self._late = 0
+        self._ended = self._late = self._lost = 0
         self._left: tuple[int, int] | None = None  # spans and bytes, when it was closed
         self._dropped: Counter[str] = Counter()
 
@@ -278,10 +278,10 @@ class DurableSpanProcessor(SpanProcessor):
         """
         Send what has ended so far, now. True if the collector has taken it in that time.
 
-        False if it has not: then it waits in the spool, and is not lost.
+        False if it has not: then it waits in the spool, and is not lost; and once if spans were
+        lost since the last call.
         """
         deadline = time.monotonic() + timeout_millis / 1000
-        lost = self._lost()
         with _FLUSH:
             if not self._closed:
                 self._drain()
@@ -291,7 +291,7 @@ class DurableSpanProcessor(SpanProcessor):
             if self._closed:
                 return not self._unsent()[0]
             flushed = way.exporter.flush(way.storage.mark(), deadline)
-            return flushed and self._lost() == lost
+            return not self._has_lost() and flushed
         return False
 
     def shutdown(self) -> None:
@@ -307,7 +307,6 @@ class DurableSpanProcessor(SpanProcessor):
         `flowspan drain`. Spans that end later are counted as dropped.
         """
         deadline = time.monotonic() + timeout
-        lost = self._lost()
         with self._lock:
             was_closed, self._closed = self._closed, True
             self._drain()
@@ -328,7 +327,7 @@ class DurableSpanProcessor(SpanProcessor):
         self._transport.close()
         _live.discard(self)
         atexit.unregister(self._at_exit)
-        return done and self._lost() == lost
+        return not self._has_lost() and done
 
     def stats(self) -> DeliveryStats:
         """The figures so far."""
@@ -356,9 +355,10 @@ class DurableSpanProcessor(SpanProcessor):
             spool=way.storage.describe() if way else "",
         )
 
-    def _lost(self) -> int:
-        """Spans that cannot be delivered any more though they ended well and were not too old."""
-        return sum(self._dropped[reason] for reason in _LOST)
+    def _has_lost(self) -> bool:
+        """Whether spans that ended since the last call can never be delivered."""
+        before, self._lost = self._lost, sum(self._dropped[reason] for reason in _LOST)
+        return self._lost > before
 
     def _unsent(self) -> tuple[int, int]:
         if self._left is not None:
