@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,6 +30,10 @@ from processes import Sink
 from programs import Programs
 
 pytest_plugins = ["backends.plugin"]
+
+# A shell lets its background jobs ignore ctrl-C, and so would the processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Undelivered spans wait below here, not in the developer's own directory.
 _state = tempfile.TemporaryDirectory(prefix="flowspan-state-")
