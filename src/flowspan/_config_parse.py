@@ -397,7 +397,13 @@ SAMPLERS = (
     *("always_on", "always_off", "parentbased_always_on", "parentbased_always_off"),
     *RATIO_SAMPLERS,
 )
-_EXPORTERS = ("otlp", "otlp_proto_http", "otlp_proto_grpc", "console")
+OTLP_EXPORTERS: Mapping[str, str | None] = {
+    "otlp": None,
+    "otlp_proto_http": "http/protobuf",
+    "otlp_proto_grpc": "grpc",
+}
+"""The exporters that are ours, and the protocol that a name stands for."""
+_EXPORTERS = (*OTLP_EXPORTERS, "console")
 _SAMPLER_GROUP, _EXPORTER_GROUP = "opentelemetry_traces_sampler", "opentelemetry_traces_exporter"
 
 SAMPLER = Kind(

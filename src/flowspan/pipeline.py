@@ -23,6 +23,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
 from flowspan import _guard, semconv
+from flowspan._config_parse import OTLP_EXPORTERS
 from flowspan._payload import clean
 from flowspan._spans import Spans, end_all_open, open_runs
 from flowspan._version import __version__
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan")
 
 DEFAULT_SERVICE_NAME = "flowspan"
-EXIT_TIMEOUT = 1.5
-"""Seconds that the network gets at exit; what is not delivered then waits in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +214,8 @@ class Pipeline:
         with _END_ALL:
             end_all_open(self.spans)
         if self._own is not None:
+            from flowspan.delivery import EXIT_TIMEOUT
+
             self._way_out.close(EXIT_TIMEOUT)
             self._own.shutdown()
 
@@ -421,8 +422,6 @@ def _entry_point(group: str, name: str) -> Any:
 
 # ---- the way out
 
-_OTLP = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
-
 
 class _WayOut:
     """The processors that take finished spans away: one for each exporter of a `Config`."""
@@ -443,8 +442,8 @@ class _WayOut:
         from flowspan.delivery import DurableSpanProcessor
 
         for name in config.exporters:
-            if name in _OTLP:
-                protocol = _OTLP[name]
+            if name in OTLP_EXPORTERS:
+                protocol = OTLP_EXPORTERS[name]
                 self._durable.append(DurableSpanProcessor(config, protocol=protocol))
             else:
                 self._others.append(self._other(name, config.batch))

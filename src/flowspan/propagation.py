@@ -54,8 +54,14 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     context = trace.set_span_in_context(trace.INVALID_SPAN, context)
     with _EXTRACT:
         context = propagate.extract(_as_text(carrier), context)
+    with _at((None, None, context)):
+        yield
+
+
+@contextmanager
+def _at(place: Here) -> Iterator[None]:
     before = here()
-    enter((None, None, context))
+    enter(place)
     try:
         yield
     finally:
@@ -126,12 +132,8 @@ def _steps(
 
 
 async def _bound(place: Here, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    before = here()
-    enter(place)
-    try:
+    with _at(place):
         return await coroutine
-    finally:
-        enter(before)
 
 
 class _Extracted(Generic[P, R]):

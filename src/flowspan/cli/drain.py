@@ -23,13 +23,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowspan import Config
-from flowspan._config_parse import BASE_URL, GRPC_TARGET, URL, Wrong
+from flowspan._config_parse import BASE_URL, GRPC_TARGET, OTLP_EXPORTERS, URL, Wrong
 from flowspan.delivery._drain import Drained, drain
 from flowspan.delivery._drain import Progress as Tell
 from flowspan.delivery._inspect import inspect
 from flowspan.delivery._storage import default_directory
 
-_PROTOCOLS = {"otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 _LINES = 10  # of progress, where there is no terminal
 
 
@@ -40,8 +39,8 @@ def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) ->
     config = Config.from_env()
     for problem in config.problems:
         click.echo(problem, err=True)
-    for name, protocol in _PROTOCOLS.items():
-        if name in config.exporters:
+    for name, protocol in OTLP_EXPORTERS.items():
+        if protocol is not None and name in config.exporters:
             config = replace(config, otlp=replace(config.otlp, protocol=protocol))
     if endpoint is not None:
         config = _sent_to(config, endpoint)

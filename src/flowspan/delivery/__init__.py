@@ -5,6 +5,6 @@ Stands alone: `DurableSpanProcessor` can be added to any SDK provider, with noth
 flowspan in use.
 """
 
-from flowspan.delivery._processor import DeliveryStats, DurableSpanProcessor
+from flowspan.delivery._processor import EXIT_TIMEOUT, DeliveryStats, DurableSpanProcessor
 
-__all__ = ["DeliveryStats", "DurableSpanProcessor"]
+__all__ = ["EXIT_TIMEOUT", "DeliveryStats", "DurableSpanProcessor"]

@@ -1,5 +1,5 @@
 """
-What can be done to an encoded request without decoding it: join, count, split, shrink, correct.
+What can be done to an encoded request without decoding it: count, split, shrink, correct.
 
 A request is `ExportTraceServiceRequest` in protobuf bytes, whoever encoded it. Each function gives
 back bytes as valid as those it got; bytes that are no request are a ValueError. Leans on `_wire`
@@ -8,7 +8,7 @@ and `_otlp` for reading; never on protobuf objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from flowspan import semconv
@@ -34,11 +34,6 @@ from flowspan.delivery._shrink import shrink as shrink
 from flowspan.delivery._wire import FIXED64, Field, fields, framed, tag
 
 _END_TAG: Final = tag(END, FIXED64)
-
-
-def join(bodies: Iterable[bytes]) -> bytes:
-    """One request with the spans of all: protobuf joins messages as their bytes are joined."""
-    return b"".join(bodies)
 
 
 def count(body: bytes) -> int:

@@ -97,7 +97,6 @@ class Segment:
         self.acknowledged = 0
         self.end = _format.HEADER_SIZE
         self.spans = self.bytes = 0
-        self.sealed = True
         self.gone = False
         self.since = 0  # uptime when it became ours
         self._has_header = True
@@ -112,7 +111,7 @@ class Segment:
         fd = create(directory, name, data)
         header, _ = _format.decode_header(data)
         segment = cls(os.path.join(directory, str(name)), fd, header, name.salt)
-        segment.base, segment.waiting, segment.sealed = base, deque(), False
+        segment.base, segment.waiting = base, deque()
         segment.since = clock.uptime()
         return segment
 

@@ -171,7 +171,6 @@ class Spool:
         insort(self._segments, segment, key=_age)
         self._unchecked = self._step
         if before is not None:
-            before.sealed = True
             if before.is_empty:
                 self._remove(before)
             elif before is not self._segments[0]:
@@ -514,7 +513,7 @@ class Spool:
             current = self._current
             if current is None or current.flying:
                 return 0
-            self._current, current.sealed = None, True
+            self._current = None
             self._remove(current)
             return current.spans
 

@@ -19,7 +19,7 @@ import platformdirs
 from flowspan._version import __version__
 from flowspan.delivery import _platform
 from flowspan.delivery._memory import Memory
-from flowspan.delivery._spool import Sizes, Spool
+from flowspan.delivery._spool import Spool
 from flowspan.delivery._stored import OnDropped, Taken
 
 logger = logging.getLogger("flowspan")
@@ -261,12 +261,12 @@ class Storage:
         if self._closed:
             return 0
         self._retry_at = 0.0
-        if self._memory.unsent()[0] and (spool := self._ready()) is not None:
+        if self.in_memory() and (spool := self._ready()) is not None:
             self._back_to_disk(spool)
         self._closed = True
         if self._spool is not None:
             self._spool.close()
-        lost, _ = self._memory.unsent()
+        lost = self.in_memory()
         self._memory.close()
         return lost
 
@@ -282,10 +282,6 @@ class Storage:
     def is_memory(self) -> bool:
         """Whether what waits is lost with the process."""
         return self._spool is None or self._is_failing
-
-    def sizes(self) -> Sizes:
-        """Bytes and files on the disk, of all processes."""
-        return self._spool.sizes() if self._spool is not None else Sizes(0, 0, 0)
 
     # -- fork
 
