@@ -40,7 +40,7 @@ class Link:
 
 @dataclass(slots=True, kw_only=True)
 class Span:
-    """One span. Attribute values are str, bool, int, float, bytes, None, lists and dicts of them."""
+    """One span. Attribute values: str, bool, int, float, bytes, None, lists and dicts of them."""
 
     trace_id: str  # 32 hex digits
     span_id: str  # 16 hex digits
@@ -65,7 +65,7 @@ class Span:
 
     @property
     def outcome(self) -> str:
-        """What flowspan says of it (`ok`, `error`, `cancelled`, `paused`, `abandoned`), else its status."""
+        """What flowspan says of it (`ok`, `cancelled`, `abandoned`, …), else its status."""
         for name in (
             semconv.SPAN_STATUS,
             semconv.RUN_STATUS,
