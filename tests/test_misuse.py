@@ -123,6 +123,15 @@ def test_a_carrier_may_hold_bytes(spans):
     assert format(spans.all()[0].parent.span_id, "016x") == "b" * 16
 
 
+@pytest.mark.parametrize("name", ["Traceparent", "TRACEPARENT"])
+def test_a_carrier_may_have_names_of_any_case(spans, name: str):
+    """As HTTP servers and the environment of a process give them."""
+    parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    with propagation.extract({name: parent}), flowspan.run("r"):
+        pass
+    assert format(spans.all()[0].parent.span_id, "016x") == "b" * 16
+
+
 def test_carried_twice_keeps_the_outer_context(spans):
     def who() -> str:
         run = flowspan.current_run()

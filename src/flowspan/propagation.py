@@ -48,7 +48,8 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     Work on a message: runs opened inside are children of the span that *carrier* names.
 
     Their span's kind is CONSUMER. The run and the component around this block do not count in it.
-    An empty or broken carrier changes nothing but that. Values may be bytes, as brokers give them.
+    An empty or broken carrier changes nothing but that. Values may be bytes, as brokers give them,
+    and names of any case, as HTTP servers give them.
     """
     context: Context = otel_context.set_value(CONSUMED, True)
     context = trace.set_span_in_context(trace.INVALID_SPAN, context)
@@ -69,10 +70,13 @@ def _at(place: Here) -> Iterator[None]:
 
 
 def _as_text(carrier: Mapping[str, Any]) -> dict[str, str]:
-    return {
+    texts = {
         name: value.decode("latin-1") if isinstance(value, bytes) else value
         for name, value in carrier.items()
     }
+    # propagators ask for `traceparent`, and a client may have sent `Traceparent`
+    lower = {name.lower(): value for name, value in texts.items() if isinstance(name, str)}
+    return lower | texts
 
 
 _INJECT: Final = guard("inject a traceparent", "the message carries none; give a mutable mapping")
