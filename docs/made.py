@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -20,13 +21,14 @@ from flowspan.config import VARIABLES
 
 DOCS = Path(__file__).parent
 WIDTH = 80
+NOTHING = "–"  # noqa: RUF001 - typography
 
 
 def described() -> Iterator[tuple[str, str, str]]:
     """Each constant of `semconv` that has a text below it: its name, its value, the text."""
     assert semconv.__file__ is not None
     statements = ast.parse(Path(semconv.__file__).read_text()).body
-    for statement, below in zip(statements, statements[1:], strict=False):
+    for statement, below in pairwise(statements):
         if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr):
             assert isinstance(statement.target, ast.Name)
             text = " ".join(ast.literal_eval(below.value).split())
@@ -50,7 +52,7 @@ def metrics() -> Iterator[str]:
 def variables() -> Iterator[str]:
     yield from _table("variable", "default", "accepted", "meaning")
     for each in VARIABLES.values():
-        yield _row(f"`{each.name}`", each.default or "–", each.accepts, each.meaning)
+        yield _row(f"`{each.name}`", each.default or NOTHING, each.accepts, each.meaning)
 
 
 def commands() -> Iterator[str]:

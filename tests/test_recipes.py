@@ -1,8 +1,8 @@
 """
 Each page of docs/recipes does what it says: whole traces, across tasks, threads and processes.
 
-The files and the commands are the page's, in processes of their own; the tree that the page shows is
-compared with what a collector was sent.
+The files and the commands are the page's, in processes of their own; the tree that the page shows
+is compared with what a collector was sent.
 """
 
 from __future__ import annotations

@@ -1,0 +1,239 @@
+"""
+Every example of the documents is run: here, or by the test that `ELSEWHERE` names.
+
+A line that cannot be run on a test machine is a skipped test that says why. The recipes have
+`test_recipes.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from faults import Collector
+from processes import NOT_KEPT
+from programs import GUARD
+from recipes import BIN
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+ELSEWHERE = {
+    "README.md": "test_docs.py",
+    "platform.md": "test_docs.py",
+    "delivery.md": "test_docs.py",
+    "tutorial.md": "test_docs_examples.py",
+}
+"""Whose Python is run by tests that know more of it; they say that none is left out."""
+
+BEFORE = {
+    "langchain.md": """
+from langchain_core.language_models import FakeListLLM
+from langchain_core.prompts import PromptTemplate
+import flowspan
+service = flowspan.TracingService()
+model = FakeListLLM(responses=["four", "four"])
+chain, question = PromptTemplate.from_template("{q}") | model, {"q": "2 + 2?"}
+""",
+    "reference.md": """
+import flowspan
+run_id, inputs, outputs = "r-1", {"question": "why?"}, {"text": "because"}
+""",
+}
+"""What a page takes for granted."""
+
+SPANS = {
+    "langchain.md": ["RunnableSequence", "text_completion", "text_completion"],
+    "reference.md": ["Prompt", "Support bot"],
+}
+"""What arrives from all blocks of a page together."""
+
+NOT_RUN = {
+    "docker compose": "no Docker engine; .ci/run checks the file, tests/backends what it starts",
+    "pip install": ".ci/run installs the wheel in an empty environment; tests/in_langflow/install",
+    "python3 -m venv": ".ci/run runs the test command, and the demo of an installed wheel",
+    ". .venv/bin/activate": "an environment is active here",
+    "langflow run": "tests/in_langflow runs Langflow's server",
+    "lfx run": "test_lfx.py runs it",
+    "OTEL_TRACES_EXPORTER=none": "test_docs.py::test_with_opentelemetry_instrument",
+}
+"""Lines that begin so, and why they are not run here."""
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    language: str
+    code: str
+    output: str
+    """The text block right below it."""
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    found = re.findall(r"```(\w+)\n(.*?)```\n(?:\n```text\n(.*?)```)?", path.read_text(), re.DOTALL)
+    for language, code, output in found:
+        yield Block(path.name, language, code, output)
+
+
+BLOCKS = [block for path in PAGES for block in blocks_of(path)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+SHELL = [(b.page, line) for b in BLOCKS if b.language == "sh" for line in b.code.splitlines()]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+def environment(collector: Collector, directory: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_KEPT)}
+    return kept | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "FLOWSPAN_SPOOL_DIR": str(directory / "spool"),
+        "PATH": f"{BIN}{os.pathsep}{kept['PATH']}",
+    }
+
+
+def run_python(code: str, collector: Collector, directory: Path) -> str:
+    """What it prints. `await` may stand in it as it does on a page."""
+    if re.search(r"^(await|async with) ", code, re.MULTILINE):
+        body = "".join(f"    {line}\n" for line in code.splitlines())
+        code = f"import asyncio\nasync def main():\n{body}\nasyncio.run(main())\n"
+    (directory / "example.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "example.py"],
+        env=environment(collector, directory),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+PAGES_WITH_PYTHON = sorted({block.page for block in PYTHON} - set(ELSEWHERE))
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_PYTHON)
+def test_python_runs(page: str, collector: Collector, tmp_path: Path):
+    """Each block as it stands, and it prints what stands below it."""
+    for block in (block for block in PYTHON if block.page == page):
+        printed = run_python(BEFORE.get(page, "") + block.code, collector, tmp_path)
+        if block.output:
+            assert printed == block.output
+    if page in SPANS:
+        assert collector.names == SPANS[page]
+
+
+@pytest.mark.parametrize(("page", "line"), SHELL, ids=lambda text: text)
+def test_a_command_runs(page: str, line: str, collector: Collector, tmp_path: Path):
+    """Each line by itself; those of the tutorial belong together and have a test below."""
+    reasons = [reason for start, reason in NOT_RUN.items() if line.startswith(start)]
+    if reasons:
+        pytest.skip(f"{page}: `{line}` is not run here: {reasons[0]}")
+    if page == "tutorial.md":
+        assert line in TUTORIAL
+        return
+    done = subprocess.run(
+        ["bash", "-ec", line],
+        env=environment(collector, tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# ---- the tutorial
+
+TUTORIAL = [
+    "flowspan demo",
+    "export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318",
+    "python hello.py",
+    "flowspan drain",
+    "python hello.py 1138",
+]
+
+
+def shown(command: str) -> list[str]:
+    """The outputs that the tutorial shows below a block that ends with *command*."""
+    tutorial = [block for block in BLOCKS if block.page == "tutorial.md"]
+    return [block.output for block in tutorial if block.code.splitlines()[-1] == command]
+
+
+def test_the_tutorial(collector: Collector, tmp_path: Path):
+    """From the first run without a collector to the failure that is seen in Jaeger, in order."""
+    (code,) = [block.code for block in PYTHON if block.page == "tutorial.md"]
+    (tmp_path / "hello.py").write_text(code)
+    collector.refuse()
+
+    def run(command: str) -> tuple[int, str]:
+        done = subprocess.run(
+            command.split(),
+            env=environment(collector, tmp_path),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=GUARD,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        return done.returncode, said.replace(collector.url, "http://localhost:4318")
+
+    assert_shown(run("python hello.py"), 0, shown("python hello.py")[0])
+    assert_shown(run("flowspan drain"), 1, shown("flowspan drain")[0])
+    collector.listen()
+    assert_shown(run("flowspan drain"), 0, shown("flowspan drain")[1])
+    assert collector.names == ["Model", "Order Search", "Support bot"]
+    assert_shown(run("python hello.py 1138"), 1, shown("python hello.py 1138")[0])
+    failed = [span.name for span in collector.spans if span.status.code == 2]
+    assert sorted(failed) == ["Model", "Support bot"]
+
+
+def assert_shown(ran: tuple[int, str], code: int, expected: str) -> None:
+    """*expected* is in it, line by line; an ellipsis stands for what differs."""
+    assert ran[0] == code, ran[1]
+    for line in expected.splitlines():
+        pattern = ".*".join(map(re.escape, line.split("…")))
+        assert re.search(pattern, ran[1]), f"{line!r} is not in {ran[1]!r}"
+
+
+def test_the_demo_draws_what_the_pages_show(collector: Collector, tmp_path: Path):
+    """But for the times."""
+    collector.refuse()
+    command = [shutil.which("flowspan", path=str(BIN)) or "flowspan", "demo"]
+    done = subprocess.run(
+        command,
+        env=environment(collector, tmp_path) | {"PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
+        check=True,
+    )
+    drawn = [without_times(line) for line in done.stdout.splitlines()]
+
+    texts = re.findall(
+        r"```text\n(Support bot .*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    assert texts
+    for text in [*texts, *shown("flowspan demo")]:
+        for line in text.splitlines():
+            assert without_times(line) in drawn
+
+
+def without_times(line: str) -> str:
+    return " ".join(re.sub(r"[\d.]+ m?s\s+[█·]+", "", line).split())
