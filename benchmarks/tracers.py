@@ -129,7 +129,7 @@ def openinference(url: str) -> tuple[Call, Callable[[], object]]:
 TRACERS: dict[str, tuple[Callable[[str], tuple[Call, Callable[[], object]]], list[str]]] = {
     "flowspan": (ours, [str(ROOT)]),
     "stock": (stock, ["opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"]),
-    "openllmetry": (openllmetry, ["traceloop-sdk"]),
+    "openllmetry": (openllmetry, ["traceloop-sdk", "httpx"]),
     "openinference": (openinference, ["arize-phoenix-otel", "openinference-instrumentation"]),
     "langfuse": (langfuse, ["langfuse"]),
     "logfire": (logfire, ["logfire"]),
@@ -247,10 +247,10 @@ class Trial:
     def run(self, part: str) -> dict[str, Any]:
         process = self.start(part)
         out, err = process.communicate(timeout=300)
-        if "Traceback" in err:
-            with open(self.directory / f"{part}.log", "w") as log:
-                log.write(err)
-        found: dict[str, Any] = {"code": process.returncode}
+        (self.directory / f"{part}.log").write_text(err)
+        if process.returncode not in (0, -signal.SIGKILL):
+            raise RuntimeError(err[-2_000:])
+        found: dict[str, Any] = {}
         for line in out.splitlines():
             if line.startswith("{"):
                 found |= json.loads(line)
@@ -307,12 +307,15 @@ class Trial:
 
     def secrets(self) -> dict[str, str]:
         self.run("secrets")
-        text = " ".join(value for _, value in self.attributes("secrets"))
-        elsewhere = " ".join(value for _, value in self.attributes("in text"))
+        first, second = (
+            " ".join(value for _, value in self.attributes(name)) for name in ("secrets", "in text")
+        )
+        if "api_key" not in first or "for it" not in second:
+            raise RuntimeError(f"the inputs have not arrived: {first} {second}")
         return {
-            "a key below `api_key`": "sent" if KEY in text else "hidden",
-            "`password=…` in a text": "sent" if PASSWORD in text else "hidden",
-            "a key in a text": "sent" if KEY in elsewhere else "hidden",
+            "a key below `api_key`": "sent" if KEY in first else "hidden",
+            "`password=…` in a text": "sent" if PASSWORD in first else "hidden",
+            "a key in a text": "sent" if KEY in second else "hidden",
         }
 
     def size(self) -> dict[str, str]:
@@ -373,7 +376,9 @@ def environment(name: str) -> str:
 
 def versions(python: str, packages: list[str]) -> str:
     names = [Path(package).name if "/" not in package else "flowspan" for package in packages]
-    code = f"from importlib.metadata import version; print(*[n + ' ' + version(n) for n in {names}])"
+    code = (
+        f"from importlib.metadata import version; print(*[n + ' ' + version(n) for n in {names}])"
+    )
     return subprocess.run(
         [python, "-c", code], check=True, capture_output=True, text=True
     ).stdout.strip()

@@ -277,6 +277,20 @@ def test_what_is_said_of_langflow_is_tested():
         assert f"\ndef {name or 'test_'}" in source
 
 
+def test_each_cell_of_the_comparison_says_where_it_is_from():
+    """A test, a file of a package, the measurement above; or that nobody has looked."""
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    measured, inside, read = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
+
+    assert "`benchmarks/tracers.py`" in page
+    for row in measured.splitlines()[2:] + inside.splitlines()[2:]:
+        assert all(cell.strip() for cell in row.split("|")[1:-1]), row
+    for row in read.splitlines()[2:]:
+        for cell in row.split("|")[2:-1]:
+            said = "`" in cell or "not checked" in cell or "measured above" in cell
+            assert said or cell.strip() in ("no", "none in the package"), f"{row}: {cell}"
+
+
 def test_langflow_in_docker_fits_the_compose_file():
     """It is built of a file that is described, and sends to the Collector that is there."""
     (override,) = re.findall(r"```yaml\n(.*?)```", LANGFLOW, re.DOTALL)
