@@ -119,7 +119,8 @@ class _Lock:
                 what = self._waiting.popleft()
             except IndexError:  # another thread has done it
                 return
-            what()
+            with contextlib.suppress(Exception):  # a log handler of the application's
+                what()
 
 
 @dataclass(frozen=True, slots=True)
