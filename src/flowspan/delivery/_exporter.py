@@ -14,7 +14,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from flowspan import _guard
@@ -114,7 +115,7 @@ class Exporter:
         due_at = now if full or self._flushing else now + self._delay
         if self._due_at is None or due_at < self._due_at:
             self._due_at = due_at
-            self._condition.notify()
+            self._condition.notify_all()  # a flush waits there, too, and would keep it to itself
 
     def flush(self, settled: Callable[[], bool], deadline: float, *, once: bool = False) -> bool:
         """
@@ -232,14 +233,22 @@ class Exporter:
                 self._set_due()  # appended in between
                 self._condition.notify_all()
                 return False
-            self._taken_spans += taken.spans
-            self._taken_bytes += len(taken.body)
-        try:
+        with self._being_sent(taken):
             with self._condition:
                 self._set_due()
                 if self._until_due() == 0 and self._is_slow():
                     self._start_sender(only_first=False)
             self._handle(taken, timeout)
+        return True
+
+    @contextmanager
+    def _being_sent(self, taken: Taken) -> Iterator[None]:
+        """Back it goes if anything fails; a second `put_back` or `done` changes nothing."""
+        with self._condition:
+            self._taken_spans += taken.spans
+            self._taken_bytes += len(taken.body)
+        try:
+            yield
         except BaseException:
             self._store.put_back(taken)
             raise
@@ -249,7 +258,6 @@ class Exporter:
                 self._taken_bytes -= len(taken.body)
                 self._set_due()
                 self._condition.notify_all()
-        return True
 
     def _is_slow(self) -> bool:
         """Whether one sender more would help: all are busy, and not because of an outage."""
@@ -365,23 +373,20 @@ class Exporter:
 
     def _takes_others(self, timeout: float) -> bool:
         """Whether any of what comes next is accepted, while this is refused whole."""
-        younger: list[Taken] = []
-        try:
-            while len(younger) < _MOST_OTHERS:
+        with ExitStack() as younger:
+            for _ in range(_MOST_OTHERS):
                 taken = self._store.take(REQUEST_BYTES, _MOST_SPANS)
                 if taken is None:
                     return False
-                younger.append(taken)
+                younger.enter_context(self._being_sent(taken))
+                younger.callback(self._store.put_back, taken)
                 answer = self._try_youngest(taken, timeout)
                 if answer.verdict is Verdict.ACCEPTED:
-                    self._store.done(younger.pop())
+                    self._store.done(taken)
                     return True
                 if answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
                     return False
-            return False
-        finally:
-            for taken in reversed(younger):
-                self._store.put_back(taken)
+        return False
 
     def _try_youngest(self, taken: Taken, timeout: float) -> Answer:
         """ACCEPTED if *taken* is, or its younger half, or that one's; then the rest waits anew."""
