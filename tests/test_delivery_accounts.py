@@ -180,3 +180,138 @@ def test_whoever_waits_for_a_flush_does_not_keep_the_sender_asleep(
             exporter._condition.notify_all()
         for thread in waiting:
             thread.join()
+
+
+# ---- the figures
+
+
+def test_the_figures_are_of_one_moment(collector: Collector, make: Make):
+    """Whoever looks in between finds each span once: queued, waiting, delivered or given up."""
+    processor = make(max_queue_size=100, max_export_batch_size=100)
+
+    def answer(request: Any, body: bytes) -> Reply:
+        if b"poison" in body:
+            return Reply(400)
+        return Reply(413) if len(body) > 10_000 else ACCEPT
+
+    collector.behave(answer)
+    differences: list[DeliveryStats] = []
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(0.001):
+            stats = processor.stats()
+            if stats.ended != accounted(stats):
+                differences.append(stats)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for number in range(15):
+            end_spans(processor, 1, f"poison{number}")
+            end_spans(processor, 200, f"good{number}")
+        assert processor.force_flush(60_000)
+    finally:
+        is_over.set()
+        looking.join()
+
+    stats = processor.stats()
+    assert (stats.ended, stats.exported, stats.parked) == (3015, 3000, 15)
+    assert not differences, differences[:3]
+
+
+def test_more_rejected_than_sent(collector: Collector, make: Make):
+    """A collector that cannot count does not make figures that are below zero."""
+    collector.behave(partly(1000, "all of them"))
+    processor = make()
+
+    end_spans(processor, 10)
+
+    assert processor.force_flush(20_000)
+    stats = processor.stats()
+    assert (stats.ended, stats.exported, stats.rejected) == (10, 0, 10)
+
+
+def test_a_span_that_ends_while_it_closes_is_counted(collector: Collector, make: Make):
+    """It saw the processor open, and comes when nothing can be written any more."""
+    processor = make()
+    end_spans(processor, 1)
+    queue = processor._queue
+
+    class Late(type(queue)):  # type: ignore[misc]
+        def append(self, span: Any) -> None:
+            processor.close()
+            super().append(span)
+
+    processor._queue = Late(queue)
+    end_spans(processor, 1, "late")
+
+    stats = processor.stats()
+    assert (stats.ended, stats.exported, stats.queued) == (2, 1, 0)
+    assert stats.dropped == {"after shutdown": 1}
+    assert collector.names == ["span-0"]
+
+
+def test_what_is_lost_at_exit_does_not_wait(collector: Collector, make: Make):
+    """Without a disk: lost or waiting, never both."""
+    processor = make(spool_dir="none")
+    collector.refuse()
+    end_spans(processor, 30)
+
+    assert not processor.close(0.3)
+
+    stats = processor.stats()
+    assert (stats.ended, stats.waiting, stats.waiting_bytes) == (30, 0, 0)
+    assert stats.dropped == {"at exit, from memory": 30}
+
+
+def test_what_is_being_sent_from_memory_at_the_end_goes_to_a_disk_that_has_room_again(
+    tmp_path: Path,
+):
+    """The answer may come too late: rather twice than not at all."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "spool").symlink_to(tmp_path / "real")
+    storage = Storage(tmp_path / "spool", on_dropped=lambda spans, reason: None)
+    storage.append(b"waits", 2)
+    storage.append(b"waits, too", 3)
+    taken = storage.take(1, 1)
+    assert taken is not None
+    assert storage.is_memory
+    (tmp_path / "spool").unlink()
+
+    assert storage.close() == 0
+    storage.put_back(taken)
+
+    assert storage.unsent()[0] == 5
+    following = Storage(tmp_path / "spool", on_dropped=lambda spans, reason: None)
+    assert following.unsent()[0] == 5
+    following.close()
+
+
+def test_a_metric_that_raises_resends_nothing(collector: Collector, make: Make):
+    """The request was accepted, whatever the application's meter makes of its duration."""
+    processor = make()
+
+    def record(seconds: float, error_type: str) -> None:
+        raise RuntimeError("no metrics today")
+
+    processor.on_request(record)
+    end_spans(processor, 5)
+
+    assert processor.force_flush(20_000)
+    assert len(collector.bodies) == 1
+    assert _guard.counts() == {"could not record how long a request took": 1}
+
+
+def test_flush_says_false_once_after_what_the_collector_never_took(
+    collector: Collector, make: Make
+):
+    """Without a disk there is no place to set a span aside."""
+    processor = make(spool_dir="none", schedule_delay=3600)
+    collector.behave(lambda request, body: Reply(400) if b"poison" in body else ACCEPT)
+    end_spans(processor, 1, "poison")
+    end_spans(processor, 3)
+
+    assert processor.force_flush(20_000) is False
+    assert processor.stats().dropped == {"refused by the collector": 1}
+    assert processor.force_flush(20_000) is True
