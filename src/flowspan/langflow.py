@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from importlib import import_module
 from pathlib import PurePath
 from types import TracebackType
@@ -30,12 +29,9 @@ from flowspan import semconv
 from flowspan._guard import guard
 from flowspan._spans import ComponentSpan, Run
 from flowspan.context import RUN, current_component
-from flowspan.pipeline import Pipeline, current_pipeline
 from flowspan.service import TracingService, close, open_component
 
 if TYPE_CHECKING:
-    from flowspan.config import Config
-
     SettingsService = Any
 
 try:
@@ -89,10 +85,6 @@ class LangflowTracingService(TracingService):
         if name.startswith("__") or name == "_theirs":
             raise AttributeError(name)
         return getattr(self._theirs, name)
-
-    @property
-    def _pipeline(self) -> Pipeline:
-        return current_pipeline(_beside)
 
     def set_ready(self) -> None:
         """Called by some versions of the manager as well."""
@@ -453,13 +445,6 @@ def _warn_beside_the_answer() -> None:
         logger = logging.getLogger("flowspan")
         if not logger.hasHandlers():
             logger.addHandler(_LastResort(logging.WARNING))
-
-
-def _beside(config: Config) -> Config:
-    """Our own provider beside whichever is set, if an exporter is configured and nobody objects."""
-    if config.export == "auto" and config.exporter_configured:
-        return replace(config, export="always")
-    return config
 
 
 def _service_without_us() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -79,6 +80,17 @@ def test_run_edges_can_be_parents(run, sink: Sink):
         run("branches", FLOWSPAN_PARENTING="edge"),
         {"branches_flow": {"Chat Input": {"A": {}, "B": {"Join": {"Chat Output": {}}}}}},
     )
+
+
+def test_run_with_flowspan_used_before_the_first_flow(run, sink: Sink):
+    """Both are exported, though lfx has set a provider already that drops all but its own spans."""
+    received = Received(sink)
+    session = run("early")
+
+    early = received.expect("early", {"Early": {"Reads": {}}})
+    received.expect(session, {"early_flow": {"Chat Input": {}, "Chat Output": {}}})
+
+    assert json.loads(early["Early"]["attributes"][semconv.METADATA]) == {"first": True}
 
 
 def test_run_has_the_project_name(run, sink: Sink):
