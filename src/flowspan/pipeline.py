@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan")
 
 DEFAULT_SERVICE_NAME = "flowspan"
-_DROPS_OURS = ("lfx.observability",)  # modules that set a provider which exports its own scopes only
+_DROPS_OURS = ("lfx.observability",)  # sets a provider that exports its own scopes only
 
 
 @dataclass(frozen=True, slots=True)

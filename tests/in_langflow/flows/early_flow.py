@@ -1,10 +1,11 @@
-"""Uses flowspan itself while the flow is read: before Langflow has asked for its tracing service."""
+"""Uses flowspan while the flow is read: before Langflow asks for its tracing service."""
 
 import sys
 
-import flowspan
 from lfx.components.input_output import ChatInput, ChatOutput
 from lfx.graph import Graph
+
+import flowspan
 
 first = "flowspan.langflow" not in sys.modules
 with flowspan.run("Early", session_id="early", metadata={"first": first}):
