@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from backends._process import Server, free_addresses
+from backends._process import Server, free_addresses, wait_for
 from flowspan import semconv
 from processes import Sink
 
@@ -199,28 +200,38 @@ class Served(Received):
         return session
 
 
-@pytest.fixture(scope="module")
-def served(
-    python: Path, dumped: Path, langflow_sink: Sink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    home = tmp_path_factory.mktemp("lfx")
+@contextmanager
+def serving(
+    python: Path, home: Path, sink: Sink, *flows: Path, **env: str
+) -> Iterator[tuple[Served, Path]]:
+    """`lfx serve`, and where its stdout and stderr go."""
     (address,) = free_addresses(1)
     host, port = address.split(":")
     command = [str(python), "-m", "lfx", "serve", "--host", host, "--port", port]
     server = Server(
-        [*command, str(dumped / "hello.json"), str(dumped / "failing.json")],
-        env=environment(home, langflow_sink) | {"LANGFLOW_API_KEY": "key"},
+        [*command, *map(str, flows)],
+        env=environment(home, sink, LANGFLOW_API_KEY="key", **env),
         health=f"http://{address}/health",
         log=home / "lfx.log",
         start_timeout=120,
     )
     server.start()
     try:
-        served = Served(f"http://{address}", langflow_sink)
+        served = Served(f"http://{address}", sink)
         with closing(served.client):
-            yield served
+            yield served, server.log
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(
+    python: Path, dumped: Path, langflow_sink: Sink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("lfx")
+    flows = dumped / "hello.json", dumped / "failing.json"
+    with serving(python, home, langflow_sink, *flows) as (served, _):
+        yield served
 
 
 @pytest.mark.parametrize("endpoint", ["run", "stream"])
@@ -243,6 +254,29 @@ def test_a_served_flow_fails(served: Served, endpoint: str):
     session = served.run("Failing", endpoint)
 
     served.expect(session, FAILING, statuses={SERVED_AS: "error", "Fails": "error"})
+
+
+def test_what_a_server_without_an_endpoint_says(
+    python: Path, dumped: Path, sink: Sink, tmp_path: Path
+):
+    """
+    A warning of ours is seen, though lfx shows none at its default level; nothing else is added.
+
+    The trace of a request is lost there: lfx takes it out of the context and leaves no trace of it.
+    """
+    wrong = {"OTEL_TRACES_EXPORTER": "console,otlp", "FLOWSPAN_SPOOL_DIR": "/proc/x"}
+    without = {"OTEL_EXPORTER_OTLP_ENDPOINT": "", "LANGFLOW_LOG_LEVEL": ""}
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    with serving(python, tmp_path, sink, dumped / "hello.json", **without, **wrong) as (
+        served,
+        log,
+    ):
+        served.run("Hello", traceparent=traceparent)
+        said = wait_for(log.read_text, until=lambda text: '"name": "hello"' in text, timeout=20)
+
+    assert said.count("flowspan: the spool directory /proc/x") == 1
+    (parent,) = re.findall(r'"name": "hello",.*?"parent_id": (\S+),', said, re.DOTALL)
+    assert parent == "null"
 
 
 def test_serving_many_at_a_time(served: Served):
