@@ -2,7 +2,7 @@
 The trace that an HTTP request to Langflow carries -> the parent of the runs that it starts.
 
 Middleware for Langflow's application, and the way back to what it found where lfx has taken that
-out of the context. Speaks to `opentelemetry-api` only.
+out of the context or put a root of its own there. Speaks to `opentelemetry-api` only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
 from flowspan._guard import guard
+from flowspan._spans import parent_of_earlier
 
 _REGISTER: Final = guard("take the trace that a request carries", "its runs are roots of their own")
 
@@ -88,6 +89,31 @@ def within_request() -> Iterator[None]:
         yield
         return
     token = otel_context.attach(kept)
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+_LFX_SCOPE: Final = "langflow.observability"
+
+
+@contextmanager
+def in_its_first_trace(run_id: object) -> Iterator[None]:
+    """
+    A run that goes on does so where it began, not below a new root of lfx's.
+
+    `lfx run --human-input` opens a `flow.execute` for each part of a run; nobody's trace is lost
+    by leaving it, for it has no parent.
+    """
+    current: Any = trace.get_current_span()
+    scope = getattr(current, "instrumentation_scope", None)
+    of_lfx = getattr(scope, "name", None) == _LFX_SCOPE and current.parent is None
+    earlier = parent_of_earlier(run_id) if of_lfx else None
+    if earlier is None:
+        yield
+        return
+    token = otel_context.attach(trace.set_span_in_context(earlier))
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowspan import semconv
 from flowspan._guard import guard
-from flowspan._langflow_request import register, within_request
+from flowspan._langflow_request import in_its_first_trace, register, within_request
 from flowspan._langflow_warnings import show_warnings
 from flowspan._spans import ComponentSpan, Run
 from flowspan.context import RUN, current_component
@@ -100,7 +100,7 @@ class LangflowTracingService(TracingService):
     ) -> None:
         with _START_RUN:
             name, iteration = _name_and_iteration(run_name)
-            with within_request():
+            with within_request(), in_its_first_trace(run_id):
                 run = self._pipeline.spans.start_run(
                     run_id,
                     name,
@@ -111,6 +111,7 @@ class LangflowTracingService(TracingService):
                     flow_id=flow_id,
                     tracing_user_id=tracing_user_id,
                 )
+            run.over_with_task = self._theirs is None  # lfx ends no run that a person was asked in
             RUN.set(run)
         if self._theirs is not None:
             optional = {

@@ -64,16 +64,25 @@ def test_run_fails(run, sink: Sink):
 
 
 def test_run_asks_a_person(run, sink: Sink):
-    """Each part between two questions is a run of its own, below a root of lfx's, and linked."""
+    """
+    Both parts are in one trace, below the first of lfx's roots, the second linked to the first.
+
+    lfx ends neither: one ended with its question, the other with its last component.
+    """
     received = Received(sink)
     session = run("approval", "--human-input", typed="1\n")
     before, after = ({"approval_flow": below} for below in (ASKED, ANSWERED))
     received.until(session, lambda spans: trees(spans) == [before, after])
 
-    first, second = [s for s in received.spans(session) if s["name"] == "approval_flow"]
+    spans = received.spans(session)
+    first, second = [s for s in spans if s["name"] == "approval_flow"]
 
-    assert (status(first), status(second)) == ("paused", "abandoned")  # lfx never ends a run
+    assert {span["trace_id"] for span in spans} == {first["trace_id"]}
+    assert (status(first), status(second)) == ("paused", "ok")
     assert [link["span_id"] for link in second["links"]] == [first["span_id"]]
+    for root in (first, second):
+        below = [s["end_nanos"] for s in spans if s["parent_span_id"] == root["span_id"]]
+        assert root["end_nanos"] == max(below)
 
 
 def test_run_edges_can_be_parents(run, sink: Sink):
