@@ -13,11 +13,12 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from flowspan._guard import guard
 from flowspan._spans import parent_of_earlier
+from flowspan.propagation import extracted
 
 _REGISTER: Final = guard("take the trace that a request carries", "its runs are roots of their own")
 
@@ -47,11 +48,7 @@ class _Incoming:
             if current.is_remote:  # somebody extracted it and records nothing
                 request.context = otel_context.get_current()
             elif not current.is_valid:
-                headers = scope.get("headers", ())
-                carrier = {
-                    name.decode("latin-1"): value.decode("latin-1") for name, value in headers
-                }
-                request.context = propagate.extract(carrier)
+                request.context = extracted(scope.get("headers", ()))
                 token = otel_context.attach(request.context)
         kept = _REQUEST.set(request)
         try:
