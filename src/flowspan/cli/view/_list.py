@@ -14,7 +14,7 @@ from flowspan.cli.view._analysis import Analysis
 from flowspan.cli.view._text import Signs, duration, fit
 from flowspan.cli.view._tree import colour_of
 
-_NAME: Final = 20
+_NAME: Final = 16
 
 
 class _Column(NamedTuple):
@@ -37,6 +37,10 @@ def name_of(found: Analysis) -> str:
     return found.trace.root.name or "(no name)"
 
 
+def _status(found: Analysis) -> str:
+    return found.status[:9]
+
+
 def _tokens(found: Analysis) -> str:
     return f"{found.tokens.input:,}/{found.tokens.output:,}" if any(found.tokens) else ""
 
@@ -55,8 +59,8 @@ class List:
             _Column("started", started, 5, lambda a: moment(a.trace.start, form), right=False),
             _Column("name", 0, 9, name_of, right=False),
             _Column("duration", 8, 8, lambda a: duration(a.duration)),
-            _Column("status", 9, 7, lambda a: a.status, right=False),
-            _Column("spans", 6, 3, lambda a: f"{len(a.trace.spans):,}"),
+            _Column("status", self._widest(_status, 6), 7, _status, right=False),
+            _Column("spans", 5, 3, lambda a: f"{len(a.trace.spans):,}"),
             _Column("tokens", self._widest(_tokens, 6), 2, _tokens),
             _Column("errors", 6, 4, lambda a: f"{len(a.errors):,}" if a.errors else ""),
             _Column("trace", 8, 6, lambda a: a.trace.trace_id[:8], right=False),
@@ -96,4 +100,4 @@ class List:
         return self._day
 
     def _widest(self, text: Callable[[Analysis], str], least: int) -> int:
-        return max((len(text(each)) for each in self._found), default=0) or least
+        return max(least, *(len(text(each)) for each in self._found), 0)

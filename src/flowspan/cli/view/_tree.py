@@ -64,39 +64,50 @@ class Tree:
     def lines(self, max_spans: int | None = None) -> Iterator[Text]:
         """At most so many spans, each with what belongs to it; then one that counts the others."""
         signs = self._signs
-        below: list[str] = []  # at each depth: what stands before the lines of its children
+        above: list[str] = []  # for each level but the first, what stands before what is below it
         for number, (span, depth) in enumerate(self._trace.walk()):
             if number == max_spans:
                 left = len(self._trace.spans) - number
-                yield Text(
-                    fit(f"{signs.cut} {left:,} more spans: --all shows them", self._width, signs),
-                    style="dim",
-                )
+                line = f"{signs.cut} {left:,} more spans: --all shows them"
+                yield Text(fit(line, self._width, signs).rstrip(), style="dim")
                 return
-            del below[depth:]
-            children = bool(self._trace.children(span))
+            del above[max(0, depth - 1) :]
+            before = ""
             if depth:
-                above = self._trace.parent(span)
-                assert above is not None
-                is_last = self._trace.children(above)[-1] is span
-                before = self._shortened(below, signs.last if is_last else signs.branch)
-                below[depth - 1] = "   " if is_last else signs.trunk
-            else:
-                before = ""
+                is_last = self._is_last(span)
+                before = self._shortened(above, signs.last if is_last else signs.branch)
+                above.append("   " if is_last else signs.trunk)
             yield self._row(span, before, is_root=not depth)
-            trunk = self._shortened(below, signs.trunk if children else "   ")
-            below.append(signs.trunk)
+            trunk = self._shortened(above, signs.trunk if self._trace.children(span) else "   ")
             for label, text, style in details(span, began=span.span_id in self._errors):
-                line = fit(f"{trunk}{label} {one_line(text[:4000])}", self._width, signs).rstrip()
+                said = f"{label} {one_line(text[:4000])}"
+                line = trunk + fit(said, self._width - len(trunk), signs).rstrip()
                 yield Text(line, style=style)
 
-    def _shortened(self, below: Sequence[str], sign: str) -> str:
+    def _is_last(self, span: Span) -> bool:
+        above = self._trace.parent(span)
+        return above is None or self._trace.children(above)[-1] is span
+
+    def header(self) -> Text:
+        """What the columns are."""
+        row = f"{'':<{self._name + (_TYPE + 1) * self._has_type}} {'took':>{_TIME}}"
+        if self._has_self:
+            row += f"  {'self':>{_TIME}}"
+        if self._has_bar:
+            signs = self._signs
+            row += f"  {signs.critical} critical path".ljust(_BAR + 2)
+        elif self._figures:
+            row = f"{'* critical path':<{self._name}}" + row[self._name :]
+        return Text(f"{row} status"[: self._width], style="dim")
+
+    def _shortened(self, above: Sequence[str], sign: str) -> str:
         """Of a deep tree the levels in the middle are left out: names need room."""
-        fitting = max(1, int(self._name * _MAX_INDENT) // _INDENT)
-        levels = [*below, sign]
-        if len(levels) <= fitting:
-            return "".join(levels)
-        return f"{len(levels) - 1:>{_INDENT - 1}} " + "".join(levels[-fitting + 1 :])
+        fitting = max(2, int(self._name * _MAX_INDENT) // _INDENT)
+        if len(above) < fitting:
+            return "".join((*above, sign))
+        return f"{len(above)} ".ljust(_INDENT) + "".join(
+            (*above[2 - fitting :][: fitting - 2], sign)
+        )
 
     def _row(self, span: Span, before: str, *, is_root: bool) -> Text:
         outcome = span.outcome if span.end else OPEN

@@ -7,12 +7,14 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
-from typing import IO, Any
+from itertools import groupby, islice
+from typing import IO, Any, Final
 
 import orjson
 
 from flowspan.cli.view._model import Span, Trace
+
+_AT_ONCE: Final = 256
 
 
 def write(traces: Sequence[Trace], file: IO[bytes]) -> int:
@@ -21,10 +23,10 @@ def write(traces: Sequence[Trace], file: IO[bytes]) -> int:
     file.write(b'{"resourceSpans":[')
     for trace in traces:
         for _, group in groupby(trace.spans, lambda span: (id(span.resource), span.scope)):
-            spans = list(group)
-            file.write(b"," if written else b"")
-            file.write(_resource_spans(spans))
-            written += len(spans)
+            while spans := list(islice(group, _AT_ONCE)):
+                file.write(b"," if written else b"")
+                file.write(_resource_spans(spans))
+                written += len(spans)
     file.write(b"]}\n")
     return written
 
