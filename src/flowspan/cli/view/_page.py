@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -22,7 +23,7 @@ from flowspan.cli.view._page_data import KINDS, detail, outline, plain
 
 _CHUNK_BYTES: Final = 262_144
 _SCRIPTS: Final = (
-    "base", "data", "time", "list", "json", "waterfall", "graph", "details", "search", "page",
+    "base", "data", "list", "json", "waterfall", "search", "graph", "details", "page",
 )  # fmt: skip
 
 
@@ -38,16 +39,21 @@ def write(traces: Sequence[Trace], file: TextIO) -> None:
         "kinds": KINDS,
         "traces": [outline(trace, spans) for trace, spans in zip(traces, walked, strict=True)],
     }
-    file.write(
-        before.replace("{{policy}}", _policy(style, script))
-        .replace("{{style}}", style)
-        .replace("{{index}}", _json(index))
-        .replace("{{script}}", script)
+    parts = {
+        "policy": _policy(style, script),
+        "style": style,
+        "index": _json(index),
+        "script": script,
+    }
+    # in one go: what a part holds is not a place for another
+    file.write(re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], before))
+    details = (
+        _json(detail(span, trace, resources.place(span)))
+        for trace, spans in zip(traces, walked, strict=True)
+        for span in spans
     )
-    for trace, spans in zip(traces, walked, strict=True):
-        details = (detail(span, trace, resources.place(span)) for span in spans)
-        for chunk in _chunks(map(_json, details)):
-            file.write(f'<script type="text/plain" class="chunk">{chunk}</script>\n')
+    for chunk in _chunks(details):
+        file.write(f'<script type="text/plain" class="chunk">{chunk}</script>\n')
     file.write(f'<script type="text/plain" id="resources">{_packed(_json(resources.all))}</script>')
     file.write(after)
 

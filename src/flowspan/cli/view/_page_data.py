@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flowspan import semconv
+from flowspan.cli.view._analysis import OPEN, Analysis, analyse, tokens_of
 from flowspan.cli.view._graph import graphs
 from flowspan.cli.view._model import Link, Span, Trace
 
@@ -122,11 +123,14 @@ def outline(trace: Trace, spans: Sequence[Span]) -> dict[str, Any]:
     """What is seen of the trace at once. *spans* are its spans as `Trace.walk` orders them."""
     place = {span.span_id: index for index, span in enumerate(spans)}
     names, start = Names(), trace.start
-    root = trace.root
+    root, found = trace.root, analyse(trace)
     return {
         "id": trace.trace_id,
         "start": str(start),
-        "duration": trace.end - start,
+        "duration": found.duration,
+        "extent": trace.end - start,
+        "usage": found.tokens,
+        "errors": sorted(place[span.span_id] for span in found.errors),
         "root": place[root.span_id],
         "session": _short(root.attributes.get(semconv.SESSION_ID)),
         "user": _short(root.attributes.get(semconv.USER_ID)),
@@ -135,6 +139,11 @@ def outline(trace: Trace, spans: Sequence[Span]) -> dict[str, Any]:
         "parent": [_parent(span, place, index) for index, span in enumerate(spans)],
         "begin": [span.start - start for span in spans],
         "length": [span.duration if span.end else -1 for span in spans],
+        "self": [found.self_times[span.span_id] for span in spans],
+        "tokens": {
+            index: tokens for index, span in enumerate(spans) if any(tokens := tokens_of(span))
+        },
+        "critical": _critical(found, place, start),
         "outcome": [names.place(outcome_of(span)) for span in spans],
         "kind": [KINDS.index(kind_of(span)) for span in spans],
         "type": [names.place(_short(span.attributes.get(semconv.COMPONENT_TYPE))) for span in spans],
@@ -171,9 +180,17 @@ def outline(trace: Trace, spans: Sequence[Span]) -> dict[str, Any]:
     }
 
 
+def _critical(found: Analysis, place: Mapping[str, int], start: int) -> dict[int, list[list[int]]]:
+    """The spans on the critical path, and when the trace waited for the span itself."""
+    path: dict[int, list[list[int]]] = {place[span_id]: [] for span_id in found.critical}
+    for section in found.path:
+        path[place[section.span.span_id]].append([section.start - start, section.end - start])
+    return path
+
+
 def outcome_of(span: Span) -> str:
     """Its outcome; a span without an end is still running, or nobody knows."""
-    return span.outcome if span.end else "open"
+    return span.outcome if span.end else OPEN
 
 
 def _edges(graph: Any) -> list[list[Any]]:

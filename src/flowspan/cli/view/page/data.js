@@ -3,6 +3,7 @@
 const INDEX = JSON.parse($('index').textContent);
 const KINDS = INDEX.kinds;
 const MARKED = ['error', 'cancelled', 'paused', 'abandoned', 'open'];
+const look = (outcome) => (MARKED.includes(outcome) ? outcome : 'ok');
 
 class Trace {
   constructor(outline, first) {
@@ -25,8 +26,7 @@ class Trace {
       const word = this.names[name];
       this.outcomes[word] = (this.outcomes[word] || 0) + 1;
     }
-    this.errors = this.outcomes.error || 0;
-    this.extent = Math.max(1, this.duration);
+    this.extent = Math.max(1, this.extent);
   }
 
   nameOf(i) { return this.names[this.name[i]] || '(no name)'; }
@@ -36,7 +36,7 @@ class Trace {
   serviceOf(i) { return this.names[this.service[i]]; }
   modelOf(i) { return i in this.model ? this.names[this.model[i]] : ''; }
   hasChildren(i) { return this.after[i] > i + 1; }
-  lengthOf(i) { return this.length[i] < 0 ? Math.max(0, this.duration - this.begin[i]) : this.length[i]; }
+  lengthOf(i) { return this.length[i] < 0 ? Math.max(0, this.extent - this.begin[i]) : this.length[i]; }
   get title() { return this.nameOf(this.root); }
   get status() { return this.outcomeOf(this.root); }
 

@@ -61,7 +61,7 @@ function member(key, value, levels, depth, inList) {
   if (!isTree(value)) return h('div', {class: 'leaf', ...tip}, name, scalar(value));
   const below = h('div', {class: 'members', role: 'group'});
   const many = Array.isArray(value) ? value.length : Object.keys(value).length;
-  const node = h('div', {class: 'node', ...tip, 'aria-expanded': 'false'});
+  const node = h('div', {class: 'branch', ...tip, 'aria-expanded': 'false'});
   const head = h('div', {class: 'head', onclick: () => fold()}, icon('chevron', 'chevron'), name,
     h('span', {class: 'size'}, Array.isArray(value) ? `[${many}]` : `{${many}}`), h('span', {class: 'glimpse'}, glimpse(value)));
   const fold = (open = node.getAttribute('aria-expanded') === 'false') => {

@@ -143,7 +143,7 @@ const search = {
     for (const other of Object.keys(trace.outcomes)) if (!names.includes(other)) names.push(other);
     for (const name of this.statuses) if (!trace.outcomes[name]) this.statuses.delete(name);
     $('filters').replaceChildren(...(names.length < 2 ? [] : names).map((name) =>
-      h('button', {class: `chip o-${name}`, 'aria-pressed': this.statuses.has(name), 'data-status': name, onclick: (event) => {
+      h('button', {class: `chip o-${look(name)}`, 'aria-pressed': this.statuses.has(name), 'data-status': name, onclick: (event) => {
         if (!this.statuses.delete(name)) this.statuses.add(name);
         event.currentTarget.setAttribute('aria-pressed', this.statuses.has(name));
         this.apply();

@@ -84,17 +84,17 @@ const waterfall = {
       h('div', {class: 'label', role: 'gridcell'}, part.guides, part.fold, part.icon, part.name, part.type),
       h('div', {class: 'track', role: 'gridcell'}, part.bar, part.line, part.marks, part.time),
       part.self, part.tokens);
-    row.part = part;
+    row.cells = part;
     return row;
   },
 
   fill(row, at) {
-    const {trace, part} = {trace: this.trace, part: row.part};
+    const {trace} = this, part = row.cells;
     const i = this.seen[at], outcome = trace.outcomeOf(i), kind = trace.kindOf(i);
     const parents = trace.hasChildren(i), folded = this.folded.has(i);
     row.id = `row-${i}`;
     row.span = i;
-    row.className = `row k-${kind} o-${outcome}`;
+    row.className = `row k-${kind} o-${look(outcome)}`;
     row.classList.toggle('active', i === this.active);
     row.classList.toggle('match', !!this.matches && this.matches.has(i));
     row.classList.toggle('other', !!this.matches && !this.matches.has(i));
@@ -121,7 +121,7 @@ const waterfall = {
   },
 
   fillTrack(row, i) {
-    const {trace, part} = {trace: this.trace, part: row.part};
+    const {trace} = this, part = row.cells;
     const span = this.to - this.from;
     const at = (time) => (time - this.from) / span;
     const begin = at(trace.begin[i]), end = at(trace.begin[i] + trace.lengthOf(i));
@@ -287,7 +287,7 @@ const waterfall = {
       const x = (time - from) / span;
       const place = `${x * 100}%`;
       if (x < 0.965) {
-        const tick = h('span', {}, time === 0 ? '0' : duration(time));
+        const tick = h('span', {}, tickOf(time, step));
         tick.style.left = place;
         ticks.push(tick);
       }
@@ -315,9 +315,8 @@ const waterfall = {
     map.height = height * dots;
     const paint = map.getContext('2d');
     paint.scale(dots, dots);
-    const style = getComputedStyle(map);
-    const colours = KINDS.map((kind) => style.getPropertyValue(`--k-${kind}`).trim());
-    const error = style.getPropertyValue('--error').trim();
+    const colour = (name) => { map.style.color = `var(${name})`; return getComputedStyle(map).color; };
+    const colours = KINDS.map((kind) => colour(`--k-${kind}`)), error = colour('--error');
     const lane = Math.min(6, (height - 4) / trace.count);
     for (let i = 0; i < trace.count; i++) {
       const failed = trace.outcomeOf(i) === 'error';
@@ -328,6 +327,13 @@ const waterfall = {
     }
   },
 };
+
+/** A round time in the unit of its step. */
+function tickOf(time, step) {
+  if (time === 0) return '0';
+  const [size, unit] = [[1e9, 's'], [1e6, 'ms'], [1e3, 'µs'], [1, 'ns']].find(([size]) => time >= size && step >= size / 1e3);
+  return time >= 6e11 ? duration(time) : `${+(time / size).toFixed(3)} ${unit}`;
+}
 
 /** 1, 2 or 5 times a power of ten. */
 function niceStep(least) {
