@@ -295,10 +295,10 @@ def _files(asked: Asked, found: Sequence[Trace]) -> int:
 def _html(found: Sequence[Trace], file: IO[bytes]) -> None:
     from io import TextIOWrapper
 
-    from flowspan.cli.view import _page
+    from flowspan.cli.view._page import write
 
     text = TextIOWrapper(file, encoding="utf-8", newline="\n")
-    _page.write(found, text)
+    write(found, text)
     text.flush()
     text.detach()
 
