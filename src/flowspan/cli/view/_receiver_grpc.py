@@ -75,7 +75,7 @@ class _Connection:
     def _on(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
             assert event.stream_id is not None
-            headers = {str(name): str(value) for name, value in event.headers or ()}  # type: ignore[str-bytes-safe]
+            headers = {str(name): str(value) for name, value in event.headers or ()}
             self._requests[event.stream_id] = _Request(headers)
         elif isinstance(event, DataReceived):
             assert event.stream_id is not None
