@@ -17,7 +17,7 @@ import orjson
 
 from flowspan.cli.view import _jaeger
 from flowspan.cli.view._source import Source, Unreadable
-from flowspan.cli.view._walk import Walk
+from flowspan.cli.view._walk import Malformed, Walk
 
 _AT_ONCE: Final = 4 << 20
 _BAD_LINES: Final = 20  # with nothing good before them: not worth reading on
@@ -44,7 +44,7 @@ def batches(source: Source) -> Iterator[Batch]:
     """
     reader = _Reader(source)
     problems: list[str] = []
-    seen = False
+    seen = is_json = False
     while not reader.is_over():
         try:
             for batch in reader.document():
@@ -53,8 +53,11 @@ def batches(source: Source) -> Iterator[Batch]:
         except Unreadable as error:  # noqa: PERF203 - rare, and the loop goes on behind it
             where = f"line {reader.line}: " if reader.line > 1 or reader.goes_on else ""
             problems.append(f"{where}{error}")
+            is_json = is_json or not isinstance(error, Malformed)
             if not reader.goes_on or (len(problems) >= _BAD_LINES and not seen):
                 break
+    if problems and not (seen or is_json):
+        raise Unreadable("not JSON: expected traces as OTLP JSON")
     if problems:
         more = len(problems) - 1
         others = f", and {more} more {'line' if more == 1 else 'lines'}" if more else ""
