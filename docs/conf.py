@@ -36,6 +36,8 @@ nitpick_ignore_regex = [
 
 html_theme = "furo"
 html_title = "flowspan"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_extra_path = ["_root"]  # the way from / to the front page
 html_copy_source = False
 

@@ -46,6 +46,14 @@ def test_every_attribute_and_metric_has_a_row():
     assert len({getattr(semconv, name) for name in names}) == len(names)
 
 
+def test_each_public_name_is_on_its_page():
+    """With its docstring, on the site."""
+    page = (ROOT / "docs" / "api.md").read_text()
+    names = {name for name in flowspan.__all__ if not name.startswith("__")} - {"propagation"}
+
+    assert not [name for name in names if not re.search(rf":: flowspan\.{name}\b", page)]
+
+
 def test_python_for_a_platform_runs(configured):
     """One provider, one configuration, one endpoint, below a request that was sampled."""
     page = (ROOT / "docs" / "platform.md").read_text()
