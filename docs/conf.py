@@ -59,3 +59,4 @@ def navigation(app: Sphinx, name: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", navigation)
+    app.connect("env-get-outdated", lambda *_: [root_doc])  # pages may have come or gone
