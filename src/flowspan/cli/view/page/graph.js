@@ -30,7 +30,7 @@ const graph = {
   draw(resized = false) {
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
     if (!width || !height) return;
-    const down = width < 700;
+    const down = this.better(width, height);
     const drawn = `${this.trace.id} ${down}`;
     if (drawn !== this.drawn) {
       this.drawn = drawn;
@@ -38,6 +38,25 @@ const graph = {
       this.fit();
     } else if (resized && !this.touched) this.fit();
     this.mark();
+  },
+
+  /** Whether it is larger in this room when it goes down, not to the right. */
+  better(width, height) {
+    const fitting = (down) => {
+      let wide = 1, high = 0;
+      for (const given of this.trace.graphs) {
+        const placed = layout(given, down);
+        wide = Math.max(wide, placed.width);
+        high += placed.height;
+      }
+      return Math.min(width / wide, height / high);
+    };
+    const shape = `${this.trace.id} ${Math.round(width / 40)} ${Math.round(height / 40)}`;
+    if (this.shape !== shape) {
+      this.shape = shape;
+      this.down = Math.min(fitting(true), 1) > Math.min(fitting(false), 1) * 1.15;
+    }
+    return this.down;
   },
 
   paint(down) {
@@ -50,6 +69,7 @@ const graph = {
       const head = many || given.left ? 34 : 0;
       const placed = layout(given, down);
       const edge = many ? 20 : 0;
+      const last = this.waitedFor(given, placed.edges);
       for (const node of placed.nodes) {
         const button = this.node(given.nodes[node.at], node, edge, top + head + edge);
         this.nodes.push(button);
@@ -58,6 +78,7 @@ const graph = {
         const d = line.path(edge, top + head + edge);
         const path = h('path', {d, class: `edge ${line.kind} ${line.back ? 'back' : ''}`, 'marker-end': 'url(#arrow)'},
           h('title', {}, `${given.nodes[line.from][0]} → ${given.nodes[line.to][0]}${line.labels.length ? `\n${line.labels.join('\n')}` : ''}`));
+        if (last.get(line.to) === line) path.classList.add('path');
         paths.append(path);
         this.edges.push({path, from: this.nodes[this.nodes.length - placed.nodes.length + line.from], to: this.nodes[this.nodes.length - placed.nodes.length + line.to]});
       }
@@ -77,6 +98,18 @@ const graph = {
     this.world.replaceChildren(...frames, sheet, ...this.nodes);
     if (this.nodes[0]) this.nodes[0].tabIndex = 0;
     this.touched = false;
+  },
+
+  /** Of the edges to a node on the critical path the one that it waited for: its source ended last. */
+  waitedFor(given, edges) {
+    const {trace} = this, found = new Map(), ends = new Map();
+    const onPath = (node) => given.nodes[node][1].some((i) => i in trace.critical);
+    for (const edge of edges) {
+      if (edge.back || !onPath(edge.from) || !onPath(edge.to)) continue;
+      const end = edge.kind === 'call' ? Infinity : Math.max(...given.nodes[edge.from][1].map((i) => trace.begin[i] + trace.lengthOf(i)));
+      if (!(end <= ends.get(edge.to))) { ends.set(edge.to, end); found.set(edge.to, edge); }
+    }
+    return found;
   },
 
   node([name, spans], {x, y, width, height}, left, top) {
@@ -116,7 +149,6 @@ const graph = {
     }
     for (const {path, from, to} of this.edges) {
       path.classList.toggle('near', from.classList.contains('active') || to.classList.contains('active'));
-      path.classList.toggle('path', from.classList.contains('path') && to.classList.contains('path'));
     }
   },
 
@@ -154,7 +186,7 @@ const graph = {
   },
 
   /** All of it; not smaller than *least*, where it would be unreadable: then its beginning. */
-  fit(least = 0.5) {
+  fit(least = 0.72) {
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight, edge = 28;
     const fitting = Math.min((width - 2 * edge) / this.size.width, (height - 2 * edge) / this.size.height, 1.15);
     const scale = Math.max(fitting, least, 0.05);
@@ -201,13 +233,13 @@ const graph = {
   },
 };
 
-const NODE = {width: 196, height: 54};
+const NODE = {width: 184, height: 54};
 
 /** Where nodes and edges of a graph stand. Nodes come by their first start: what points back, loops. */
 function layout(given, down) {
   const count = given.nodes.length;
   const size = down ? {main: NODE.height, cross: NODE.width} : {main: NODE.width, cross: NODE.height};
-  const gap = down ? {main: 44, cross: 20} : {main: 72, cross: 22};
+  const gap = down ? {main: 40, cross: 20} : {main: 60, cross: 22};
   const edges = given.edges.map(([from, to, kind, labels]) => ({from, to, kind, labels, back: to <= from}));
   const layer = layersOf(count, edges);
   const {rows, chains} = withBends(count, edges, layer);
@@ -308,7 +340,13 @@ function align(rows, step, gap) {
       const wish = row.map((node) => {
         const near = sweep % 2 ? node.after : node.before;
         const all = near.length ? near : [...node.before, ...node.after];
-        return all.length ? all.reduce((sum, other) => sum + middle(other), 0) / all.length : cross.get(node);
+        let sum = 0, weight = 0;
+        for (const other of all) { // what is next to each other stands in line before what is far
+          const pull = node.bend && other.bend ? 3 : node.bend || other.bend ? 1 : 6;
+          sum += pull * middle(other);
+          weight += pull;
+        }
+        return weight ? sum / weight : cross.get(node);
       });
       // pushed apart from the left and from the right, and the mean of both
       const low = [], high = [];

@@ -70,7 +70,7 @@ function member(key, value, levels, depth, inList) {
   };
   node.fold = fold;
   node.append(head, below);
-  if (levels > 1 && many <= PIECE) fold(true);
+  if (levels > 1 && many <= 12) fold(true);
   return node;
 }
 

@@ -14,6 +14,7 @@ const waterfall = {
     this.rows = $('rows');
     this.list = new VirtualList(this.rows, 30, () => this.makeRow(), (row, at) => this.fill(row, at));
     this.rows.addEventListener('click', (event) => this.click(event));
+    this.rows.addEventListener('dblclick', (event) => event.target.closest('.track') && this.zoomToSpan());
     this.rows.addEventListener('wheel', (event) => this.wheel(event), {passive: false});
     $('map').addEventListener('pointerdown', (event) => this.drag(event));
     $('zoom-reset').addEventListener('click', () => this.zoom());
@@ -145,7 +146,8 @@ const waterfall = {
 
     const marks = [];
     let last = -1;
-    for (const time of trace.marks[i] || []) {
+    const narrow = (right - left) * this.width < 16; // they would hide the bar
+    for (const time of (!narrow && trace.marks[i]) || []) {
       const x = at(time);
       if (x < 0 || x > 1 || x - last < 0.006) continue;
       last = x;
@@ -241,6 +243,12 @@ const waterfall = {
     this.list.refill();
   },
 
+  /** The active span over the whole width, with a little air. */
+  zoomToSpan() {
+    const {trace, active} = this, air = trace.lengthOf(active) * 0.05;
+    this.zoom(trace.begin[active] - air, trace.begin[active] + trace.lengthOf(active) + air);
+  },
+
   zoomed() { return this.trace && this.to - this.from < this.trace.extent; },
 
   zoomBy(factor, at = 0.5) {
@@ -280,7 +288,7 @@ const waterfall = {
 
   drawScale() {
     const {from, to} = this, span = to - from;
-    const width = $('ticks').clientWidth || 1;
+    const width = this.width = $('ticks').clientWidth || 1;
     const step = niceStep(span / Math.max(2, Math.floor(width / 96)));
     const ticks = [], lines = [];
     for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
