@@ -28,7 +28,7 @@ class _Group:
 
 class Collection:
     """
-    *left_out* spans did not fit, of *left_traces* traces.
+    *taken*: all that were ever added; *left_out* of them did not fit, of *left_traces* traces.
 
     What does not fit is left out by whole traces, those first whose last span started earliest;
     of a trace that is too large alone the spans that come first are kept.
@@ -40,12 +40,13 @@ class Collection:
         self._lock = threading.Lock()
         self._weight = self._bytes = 0
         self._gone: set[str] = set()
-        self.spans = self.left_out = self.left_traces = 0
+        self.spans = self.taken = self.left_out = self.left_traces = 0
 
     def add(self, span: Span) -> None:
         weight = 1 + (len(span.name) + len(span.status_message)) // _TEXT
         size = span.attributes.size if isinstance(span.attributes, Stored) else 0
         with self._lock:
+            self.taken += 1
             if not self._has_room(weight, size):
                 self._make_room(span.trace_id)
                 if not self._has_room(weight, size):

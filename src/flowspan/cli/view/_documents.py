@@ -8,6 +8,7 @@ file that fits in memory, is parsed at one stroke; longer documents are walked t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,7 @@ _BAD_LINES: Final = 20  # with nothing good before them: not worth reading on
 _WRAPPERS: Final = ("result", "trace")  # Jaeger's answers, Tempo's
 _REQUESTS: Final = ("resourceSpans", "batches")
 _SIGNALS: Final = ("resourceMetrics", "resourceLogs", "resourceProfiles")
+_SPACE: Final = re.compile(rb"(?:[ \t\r\n]|\xef\xbb\xbf)*")  # and a byte order mark
 _NOT_OTLP: Final = "JSON, but no traces: expected OTLP's resourceSpans, or a download of Jaeger's"
 
 
@@ -48,7 +50,7 @@ def batches(source: Source) -> Iterator[Batch]:
             for batch in reader.document():
                 seen = True
                 yield batch
-        except Unreadable as error:
+        except Unreadable as error:  # noqa: PERF203 - rare, and the loop goes on behind it
             where = f"line {reader.line}: " if reader.line > 1 or reader.goes_on else ""
             problems.append(f"{where}{error}")
             if not reader.goes_on or (len(problems) >= _BAD_LINES and not seen):
@@ -63,16 +65,16 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._buffer = b""
+        self._at = 0
         self._ended = False
-        self._started = False
         self.line = 0
         self.goes_on = False
         """Whether what follows the document just read can be told from it."""
 
     def is_over(self) -> bool:
         while True:
-            self._buffer = self._buffer.lstrip(b" \t\r\n\xef\xbb\xbf")
-            if self._buffer:
+            self._at = _SPACE.match(self._buffer, self._at).end()  # type: ignore[union-attr]
+            if self._at < len(self._buffer):
                 return False
             if not self._fill():
                 return True
@@ -81,36 +83,35 @@ class _Reader:
         """The next one; to be read to its end."""
         self.line += 1
         self.goes_on = False
-        while (end := self._buffer.find(b"\n")) < 0 and len(self._buffer) < _AT_ONCE:
-            if not self._fill():
-                break
-        if not self._started:
-            self._started = True
+        if self.line == 1:
             while len(self._buffer) < _AT_ONCE and self._fill():
                 pass
-            if self._ended and (found := _parsed(self._buffer)) is not _NOTHING:
-                self._buffer = b""
+            if self._ended and (found := _parsed(self._buffer[self._at :])) is not _NOTHING:
+                self._at = len(self._buffer)
                 yield from batches_of(found)
                 return
+        while (end := self._buffer.find(b"\n", self._at)) < 0:
+            if len(self._buffer) - self._at >= _AT_ONCE or not self._fill():
+                break
         if end < 0 and self._ended:
             end = len(self._buffer)
-        line, behind = self._buffer[:end], self._buffer[end:]
-        if 0 <= end and (found := _parsed(line)) is not _NOTHING:
-            self._buffer, self.goes_on = behind, True
+        line = self._buffer[self._at : end] if end >= 0 else b""
+        if line and (found := _parsed(line)) is not _NOTHING:
+            self._at, self.goes_on = end, True
             yield from batches_of(found)
-        elif 0 <= end and behind and not line.rstrip().endswith((b"{", b"[", b",")):
-            self._buffer, self.goes_on = behind, True
+        elif line and end < len(self._buffer) and not line.rstrip().endswith((b"{", b"[", b",")):
+            self._at, self.goes_on = end, True
             yield from _walked(Walk(b"", BytesIO(line).read))
         else:
-            walk = Walk(self._buffer, self._source.read)
-            self._buffer = b""
+            walk = Walk(self._buffer[self._at :], self._source.read)
+            self._buffer, self._at = b"", 0
             yield from _walked(walk)
             self._buffer = walk.rest()
 
     def _fill(self) -> bool:
         if not self._ended:
             data = self._source.read(_AT_ONCE)
-            self._buffer += data
+            self._buffer, self._at = self._buffer[self._at :] + data, 0
             self._ended = not data
         return not self._ended
 

@@ -5,7 +5,7 @@ The bytes of an input, unpacked as they are read: gzip and, with its package, zs
 from __future__ import annotations
 
 import zlib
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -84,7 +84,7 @@ class _Zstd:
         self._error = zstandard.ZstdError
         self._file = _Joined(file, start)
         self._reader = zstandard.ZstdDecompressor().stream_reader(
-            self._file, read_across_frames=True, closefd=False
+            cast("IO[bytes]", self._file), read_across_frames=True, closefd=False
         )
 
     def read(self, size: int) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from sys import intern
 from typing import Any, Final
 
@@ -65,6 +66,8 @@ def _span_of(raw: Raw, origin: Origin, store: Store) -> Span:
     if not trace_id or not span_id:
         raise ValueError("a span without an id")
     carried: Mapping[str, Any] = NO_ATTRIBUTES
+    its_events: Sequence[Event] = ()
+    its_links: Sequence[Link] = ()
     if attributes or events or links:
         kept = {
             each["key"]: value_of(each.get("value"))
@@ -72,10 +75,10 @@ def _span_of(raw: Raw, origin: Origin, store: Store) -> Span:
             if each["key"] in KEPT
         }
         carried = stored = StoredJson(
-            store, orjson.dumps((attributes, events, links)), kept or NO_ATTRIBUTES
+            store, _packed((attributes, events, links)), kept or NO_ATTRIBUTES
         )
-        events = StoredEvents(stored) if events else ()
-        links = StoredLinks(stored) if links else ()
+        its_events = StoredEvents(stored) if events else ()
+        its_links = StoredLinks(stored) if links else ()
     return Span(
         trace_id=trace_id,
         span_id=span_id,
@@ -87,8 +90,8 @@ def _span_of(raw: Raw, origin: Origin, store: Store) -> Span:
         status=_enum(status.get("code"), _STATUSES),
         status_message=str(status.get("message") or ""),
         attributes=carried,
-        events=events or (),
-        links=links or (),
+        events=its_events,
+        links=its_links,
         service=origin.service,
         scope=origin.scope,
         resource=origin.resource,
@@ -102,7 +105,7 @@ class StoredJson(Stored):
 
     @staticmethod
     def decode(data: bytes) -> Details:
-        attributes, events, links = orjson.loads(data)
+        attributes, events, links = _unpacked(data)
         return Details(
             attributes_of(attributes),
             [
@@ -122,6 +125,20 @@ class StoredJson(Stored):
                 for each in _mappings(links)
             ],
         )
+
+
+def _packed(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # a lone surrogate, or a number beyond 64 bits
+        return json.dumps(value).encode()
+
+
+def _unpacked(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data)
 
 
 def _or_nothing(read: Any, value: Any, nothing: Any) -> Any:
