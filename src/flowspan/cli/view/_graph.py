@@ -74,7 +74,7 @@ def place_of(span: Span) -> Place:
         _text(given, semconv.FLOW_NAME),
         [
             (
-                link.span_id,
+                link.span_id if link.trace_id == span.trace_id else "",
                 _text(link.attributes, semconv.EDGE_SOURCE),
                 _text(link.attributes, semconv.EDGE_TARGET),
             )

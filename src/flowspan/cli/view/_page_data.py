@@ -166,7 +166,7 @@ class _Columns:
         self._links += [
             (index, self._place[link.span_id], _short(link.attributes.get(semconv.LINK_TYPE)))
             for link in span.links
-            if link.span_id in self._place
+            if link.span_id in self._place and link.trace_id == span.trace_id
         ]
 
     def all(self) -> dict[str, Any]:
