@@ -10,9 +10,20 @@ import pytest
 
 from flowspan import semconv
 from flowspan.cli.view._model import Event, Link
-from pages import START, Flow, many, research, running_browser, save
+from pages import (
+    HOW_TO_GET_CHROMIUM,
+    START,
+    Flow,
+    can_open_pages,
+    many,
+    research,
+    running_browser,
+    save,
+)
 
 pytestmark = pytest.mark.browser
+if not can_open_pages():
+    pytest.skip(HOW_TO_GET_CHROMIUM, allow_module_level=True)
 
 HOSTILE = (
     "</script><script>window.hacked=1</script><!-- <img src=x onerror=window.hacked=2> "
