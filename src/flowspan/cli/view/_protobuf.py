@@ -29,6 +29,8 @@ _BOOL, _INT, _DOUBLES = 2, 3, 4
 _TIME, _EVENT_NAME = 1, 2
 _LINK_ATTRIBUTES: Final = 4
 _MAX_DEPTH: Final = 64
+_KEPT: Final = frozenset(key.encode() for key in KEPT)
+_KEY_TAG: Final = _otlp.KEY << 3 | 2
 
 
 def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Span]:
@@ -82,7 +84,7 @@ def _span(data: bytes, origin: Origin, store: Store) -> Span:
         number = field.number
         if number == _otlp.ATTRIBUTES.number:
             has_attributes = True
-            if _key(data, field) in KEPT:
+            if _may_be_kept(data, field):
                 key, value = _otlp.read_pair(content(data, field))
                 kept[key] = _value(value)
         elif number == _otlp.TRACE_ID:
@@ -195,12 +197,12 @@ def _link(data: bytes) -> Link:
     return link
 
 
-def _key(data: bytes, field: Field) -> str:
-    """The key of an attribute whose key comes first, as everybody writes it."""
+def _may_be_kept(data: bytes, field: Field) -> bool:
+    """Without a call for the many that are not: everybody writes the key first, and a short one."""
     at = field.value
-    if at + 1 < field.end and data[at] == _otlp.KEY << 3 | 2 and data[at + 1] < 0x80:
-        return _text(data[at + 2 : at + 2 + data[at + 1]])
-    return _otlp.read_pair(content(data, field))[0]
+    if field.end - at > 1 and data[at] == _KEY_TAG and data[at + 1] < 0x80:
+        return data[at + 2 : at + 2 + data[at + 1]] in _KEPT
+    return _otlp.read_pair(content(data, field))[0] in KEPT
 
 
 def _value(data: bytes, depth: int = 0) -> Any:
