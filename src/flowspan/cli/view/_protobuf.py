@@ -8,6 +8,7 @@ ValueError.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from struct import Struct
 from sys import intern
 from typing import Any, Final
@@ -39,8 +40,8 @@ def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Sp
         if not holds(resource, _otlp.RESOURCE_SPANS):
             continue
         parts = list(fields(body, resource.value, resource.end))
-        about = [part for part in parts if holds(part, _otlp.OWNER)]
-        attributes = _attributes(body, about, _otlp.RESOURCE_ATTRIBUTES.number)
+        about = [content(body, part) for part in parts if holds(part, _otlp.OWNER)]
+        attributes = _resource(b"".join(about))
         for scope in parts:
             if holds(scope, _otlp.SCOPE_SPANS):
                 inner = list(fields(body, scope.value, scope.end))
@@ -64,13 +65,14 @@ def _scope_name(body: bytes, owner: Field) -> str:
     return ""
 
 
-def _attributes(body: bytes, owners: list[Field], number: int) -> Mapping[str, Any]:
+@lru_cache(maxsize=64)
+def _resource(data: bytes) -> Mapping[str, Any]:
+    """The same for the spans of one process, whatever request they are in."""
     found: dict[str, Any] = {}
-    for owner in owners:
-        for field in fields(body, owner.value, owner.end):
-            if holds(field, number):
-                key, value = _otlp.read_pair(content(body, field))
-                found[key] = _value(value)
+    for field in fields(data):
+        if holds(field, _otlp.RESOURCE_ATTRIBUTES.number):
+            key, value = _otlp.read_pair(content(data, field))
+            found[key] = _value(value)
     return found or NO_ATTRIBUTES
 
 
