@@ -66,6 +66,13 @@ def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) 
     metavar="[DIR]",
     help="What waits to be delivered. Default: FLOWSPAN_SPOOL_DIR, else its own.",
 )
+@click.option(
+    "--listen",
+    is_flag=False,
+    flag_value="",
+    metavar="[[HOST:]PORT]",
+    help="Receive traces as a collector does, and show them as they come. Default: 4318 and 4317.",
+)
 @click.option("--trace", metavar="ID", help="This trace; the first digits are enough.")
 @click.option("--run", metavar="ID", help="The trace of this run.")
 @click.option("--name", metavar="TEXT", help="Runs with TEXT in their name.")
@@ -86,6 +93,7 @@ def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) 
 def view(
     files: tuple[str, ...],
     spool: str | None,
+    listen: str | None,
     trace: str | None,
     run: str | None,
     name: str | None,
@@ -107,13 +115,13 @@ def view(
     Exits with 0 if all is well, with 1 if something could not be read, was not
     found or not written, with 2 for wrong arguments.
     """
-    from flowspan.cli.view._command import Asked
-    from flowspan.cli.view._command import run as look
+    from flowspan.cli.view._command import Asked, look
 
     look(
         Asked(
             files=files,
             spool=spool,
+            listen=listen,
             trace=trace,
             run=run,
             name=name,

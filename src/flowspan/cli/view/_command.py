@@ -7,6 +7,7 @@ something is wrong with what was looked at, 2 with how it was asked.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._inputs import Intake, without_collector
 from flowspan.cli.view._list import List, moment
 from flowspan.cli.view._model import Trace
-from flowspan.cli.view._text import ASCII, UNICODE, clean, count, one_line
+from flowspan.cli.view._text import ASCII, UNICODE, clean, clean_json, count, one_line
 from flowspan.cli.view._tree import Tree
 from flowspan.delivery._storage import default_directory
 
@@ -42,6 +43,7 @@ class Asked:
 
     files: tuple[str, ...] = ()
     spool: str | None = None
+    listen: str | None = None
     trace: str | None = None
     run: str | None = None
     name: str | None = None
@@ -55,8 +57,16 @@ class Asked:
     max_spans: int
 
 
-def run(asked: Asked) -> NoReturn:
+def look(asked: Asked) -> NoReturn:
     """Ends by SystemExit."""
+    for name in ("opentelemetry", "flowspan"):  # we say it ourselves
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    if asked.listen is not None:
+        from flowspan.cli.view._live import run
+
+        if asked.files or asked.spool is not None or asked.span is not None:
+            refuse("--listen takes neither files nor --spool nor --span")
+        run(asked, asked.listen)
     collection = Collection(asked.max_spans)
     intake = Intake(collection)
     if asked.spool is None and not asked.files:
@@ -157,7 +167,7 @@ def show(asked: Asked, traces: Sequence[Trace], intake: Intake) -> int:
         elif asked.as_json:
             page.json({"traces": [], "left_out": {"spans": 0, "traces": 0}})
     elif asked.html is not None or asked.otlp_json is not None:
-        code = max(code, _files(asked, found))
+        code = max(code, write_files(asked, found))
     elif asked.span is not None:
         code = max(code, _span(asked, found, page))
     elif asked.as_json:
@@ -186,34 +196,44 @@ class Page:
     """Colours and the width of the terminal where a person reads, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False)
-        self.signs = ASCII if self._console.options.ascii_only else UNICODE
-        self.width = max(_MIN_WIDTH, min(self._console.width, _MAX_WIDTH))
+        self.console = Console(highlight=False, markup=False, emoji=False)
+        self.is_terminal = self.console.is_terminal
+        self.signs = ASCII if self.console.options.ascii_only else UNICODE
+        self.width = max(_MIN_WIDTH, min(self.console.width, _MAX_WIDTH))
 
     def lines(self, lines: Iterable[Text]) -> None:
-        if self._console.is_terminal:
+        if self.is_terminal:
             for line in lines:
-                self._console.print(line, soft_wrap=True)
+                self.console.print(line, soft_wrap=True)
         else:
             for line in lines:
                 click.echo(line.plain.rstrip())
 
     def json(self, value: Any) -> None:
-        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+        click.echo(clean_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()))
+
+    def json_line(self, value: Any) -> None:
+        click.echo(clean_json(orjson.dumps(value).decode()))
 
 
-def summary(found: Analysis) -> Iterator[Text]:
-    """What stands below a tree."""
+def summary(found: Analysis, width: int) -> Iterator[Text]:
+    """What stands below a tree: whole words, as many to a line as fit."""
     trace = found.trace
     parts = [moment(trace.start), count(len(trace.spans), "span")]
     if any(found.tokens):
         parts.append(f"{found.tokens.input:,} tokens in, {found.tokens.output:,} out")
     if found.errors:
         parts.append(count(len(found.errors), "error"))
-    run_id = trace.root.attributes.get(semconv.RUN_ID)
-    where = f"trace {trace.trace_id}" + (f", run {run_id}" if run_id else "")
-    for line in (", ".join(parts), where):
-        yield Text(one_line(line), style="dim")
+    parts.append(f"trace {trace.trace_id}")
+    if run_id := trace.root.attributes.get(semconv.RUN_ID):
+        parts.append(f"run {one_line(str(run_id))}")
+    line = ""
+    for part in filter(None, parts):
+        if line and len(line) + 2 + len(part) > width:
+            yield Text(line, style="dim")
+            line = ""
+        line += f", {part}" if line else part
+    yield Text(line, style="dim")
 
 
 def _trees(found: Sequence[Trace], page: Page, max_spans: int | None) -> Iterator[Text]:
@@ -227,7 +247,7 @@ def tree_lines(found: Analysis, page: Page, max_spans: int | None) -> Iterator[T
     tree = Tree(found, page.width, page.signs, figures=True)
     yield tree.header()
     yield from tree.lines(max_spans)
-    yield from summary(found)
+    yield from summary(found, page.width)
 
 
 def _listed(found: Sequence[Trace], page: Page, limit: int | None) -> Iterator[Text]:
@@ -281,7 +301,7 @@ def _span(asked: Asked, found: Sequence[Trace], page: Page) -> int:
 # ---- write
 
 
-def _files(asked: Asked, found: Sequence[Trace]) -> int:
+def write_files(asked: Asked, found: Sequence[Trace]) -> int:
     code = 0
     spans = sum(len(trace.spans) for trace in found)
     what = f"{count(len(found), 'trace')}, {count(spans, 'span')}"

@@ -105,9 +105,9 @@ class Tree:
         fitting = max(2, int(self._name * _MAX_INDENT) // _INDENT)
         if len(above) < fitting:
             return "".join((*above, sign))
-        return f"{len(above)} ".ljust(_INDENT) + "".join(
-            (*above[2 - fitting :][: fitting - 2], sign)
-        )
+        is_row = sign in (self._signs.branch, self._signs.last)
+        depth = f"{len(above) + 1} " if is_row else ""
+        return "".join((depth.ljust(_INDENT), *above[len(above) - fitting + 2 :], sign))
 
     def _row(self, span: Span, before: str, *, is_root: bool) -> Text:
         outcome = span.outcome if span.end else OPEN
@@ -141,13 +141,20 @@ class Tree:
         cells = [signs.rest] * _BAR
         cells[first:last] = [signs.bar if self._figures else signs.critical] * (last - first)
         for section in self._sections.get(span.span_id, ()):
-            one, two = _cells(section.start, section.end, self._whole)
+            one, two = (self._cell(time) for time in (section.start, section.end))
             cells[one:two] = [signs.critical] * (two - one)
+        own = self._analysis.critical.get(span.span_id, 0)
+        if last - first == 1 and own * 2 > end - span.start:
+            cells[first] = signs.critical
         start = 0
         for at in range(1, _BAR + 1):
             if at == _BAR or cells[at] != cells[start]:
                 yield cells[start], "".join(cells[start:at])
                 start = at
+
+    def _cell(self, time: int) -> int:
+        start, end = self._whole
+        return round(_BAR * min(1, max(0, (time - start) / (end - start))))
 
 
 def trace_window(trace: Trace) -> tuple[int, int]:

@@ -23,6 +23,7 @@ _MAX_VALUE: Final = 64 << 20  # of one span, or of one value that is passed over
 _MAX_RUN: Final = 1 << 20  # of objects that are parsed at once
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _FIRST_KEY: Final = re.compile(r'\{\s*"[^"\\]{1,40}"\s*:\s*"?')
+_WORDS: Final = ("true", "false", "null", "NaN", "-Infinity", "Infinity")
 _decode: Final = json.JSONDecoder().raw_decode
 
 
@@ -79,7 +80,7 @@ class Walk:
                 unfinished = error.msg.startswith("Unterminated") or (
                     error.pos >= len(self._text) - 16  # within a number, a name or an escape
                 )
-                if not unfinished:
+                if not unfinished or (self._ended and not self._is_cut(error)):
                     raise Malformed(f"not JSON ({error.msg.lower()})") from None
             except RecursionError:
                 raise Malformed("values within values, too many to be OTLP") from None
@@ -90,8 +91,18 @@ class Walk:
                     return value
             if len(self._text) - self._at > _MAX_VALUE:
                 raise Malformed(f"a single value of more than {_MAX_VALUE >> 20} MiB")
-            if not self._more():
+            if self._ended:
                 raise Cut("it ends in the middle")
+            self._more()
+
+    def _is_cut(self, error: json.JSONDecodeError) -> bool:
+        """Whether what comes after the end could make it right."""
+        rest = self._text[error.pos :].rstrip()
+        return (
+            not rest
+            or error.msg.startswith(("Unterminated", "Invalid \\"))
+            or any(word.startswith(rest) for word in _WORDS)
+        )
 
     def objects(self) -> Iterator[list[Any]]:
         """All elements of an array, many at a time."""
@@ -143,7 +154,8 @@ class Walk:
         except orjson.JSONDecodeError as error:
             if not error.msg.startswith("unexpected content"):
                 return []
-            upto = start + error.pos - 2  # the array's own bracket
+            before = text[start : start + error.pos - 1].rstrip()
+            upto = start + len(before) - 1  # the array's own bracket
             run = orjson.loads(f"[{text[start:upto]}]")
         self._at = upto
         assert isinstance(run, list)
