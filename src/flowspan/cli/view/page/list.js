@@ -36,7 +36,7 @@ class VirtualList {
     }
     for (let index = from; index < to; index++) {
       if (this.rows.has(index)) continue;
-      let row = this.free.pop();
+      let row = this.free.shift();
       if (!row) { row = this.make(); this.space.append(row); }
       row.hidden = false;
       row.style.transform = `translateY(${index * this.height}px)`;
