@@ -335,7 +335,8 @@ function align(rows, step, gap) {
   const room = (node) => (node.bend ? Math.max(gap, step / 3) : step);
   for (const row of rows) { let at = 0; for (const node of row) { cross.set(node, at); at += room(node); } }
   const middle = (node) => cross.get(node);
-  for (let sweep = 0; sweep < 12; sweep++) {
+  const sweeps = cross.size > 1500 ? 8 : 60;
+  for (let sweep = 0; sweep < sweeps; sweep++) {
     for (const row of sweep % 2 ? [...rows].reverse() : rows) {
       const wish = row.map((node) => {
         const near = sweep % 2 ? node.after : node.before;
