@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from pages import can_open_pages, many, running_browser, save  # noqa: E402
+from pages import can_open_pages, many, running_browser, save
 
 ROUNDS = 9
 FRAMES = 150

@@ -118,7 +118,8 @@ const graph = {
     const outcome = trace.outcomeOf(worst), kind = trace.kindOf(spans[0]);
     const took = spans.reduce((sum, i) => sum + trace.lengthOf(i), 0);
     const tokens = spans.reduce((sum, i) => sum + (i in trace.tokens ? trace.tokens[i][0] + trace.tokens[i][1] : 0), 0);
-    const facts = [trace.typeOf(spans[0]), duration(took), tokens ? `${short(tokens)} tok` : ''].filter(Boolean);
+    const facts = [trace.typeOf(spans[0]), duration(took), tokens ? `${short(tokens)} tok` : '',
+      spans.length > 1 && outcome === 'error' ? count(spans.filter((i) => trace.outcomeOf(i) === 'error').length, 'error') : ''].filter(Boolean);
     const button = h('button', {
       class: `node k-${kind} o-${look(outcome)} ${spans.some((i) => i in trace.critical) ? 'path' : ''}`,
       tabindex: -1, title: name,
@@ -246,7 +247,7 @@ function layout(given, down) {
   order(rows);
   const cross = align(rows, size.cross + gap.cross, gap.cross);
 
-  const spread = Math.max(...cross.values()) + size.cross;
+  const reach = Math.max(...cross.values()) + size.cross;
   const at = (node) => ({main: node.layer * (size.main + gap.main), cross: cross.get(node)});
   const xy = (main, across) => (down ? [across, main] : [main, across]);
   const nodes = [];
@@ -268,7 +269,7 @@ function layout(given, down) {
       }).flat();
       return {...edge, path: (left, top) => curve(points.map(([m, c]) => xy(m, c)), left, top, down)};
     }
-    const bottom = spread + 18 + 16 * (loops++ % 6);
+    const bottom = reach + 18 + 16 * (loops++ % 6);
     const begin = nodes[edge.from], end = nodes[edge.to];
     const points = [[begin.main + size.main * 0.6, begin.across + size.cross], [end.main + size.main * 0.4, end.across + size.cross]];
     const [[bx, by], [ex, ey]] = points.map(([m, c]) => xy(m, c));
@@ -276,7 +277,7 @@ function layout(given, down) {
     return {...edge, path: (left, top) => `M${bx + left} ${by + top}C${cx + left} ${cy + top} ${dx + left} ${dy + top} ${ex + left} ${ey + top}`};
   });
   const deep = (Math.max(...layer, 0) + 1) * (size.main + gap.main) - gap.main;
-  const across = spread + (loops ? 30 + 16 * Math.min(loops, 6) : 0);
+  const across = reach + (loops ? 30 + 16 * Math.min(loops, 6) : 0);
   const [width, height] = xy(deep, across);
   return {nodes, edges: lines, width, height};
 }
@@ -334,31 +335,45 @@ function align(rows, step, gap) {
   const cross = new Map();
   const room = (node) => (node.bend ? Math.max(gap, step / 3) : step);
   for (const row of rows) { let at = 0; for (const node of row) { cross.set(node, at); at += room(node); } }
-  const middle = (node) => cross.get(node);
   const sweeps = cross.size > 1500 ? 8 : 60;
   for (let sweep = 0; sweep < sweeps; sweep++) {
     for (const row of sweep % 2 ? [...rows].reverse() : rows) {
       const wish = row.map((node) => {
-        const near = sweep % 2 ? node.after : node.before;
-        const all = near.length ? near : [...node.before, ...node.after];
+        const near = sweep > sweeps - 8 ? [] : sweep % 2 ? node.after : node.before;
         let sum = 0, weight = 0;
-        for (const other of all) { // what is next to each other stands in line before what is far
-          const pull = node.bend && other.bend ? 3 : node.bend || other.bend ? 1 : 6;
-          sum += pull * middle(other);
+        for (const other of near.length ? near : [...node.before, ...node.after]) {
+          const pull = pullOf(node, other);
+          sum += pull * cross.get(other);
           weight += pull;
         }
         return weight ? sum / weight : cross.get(node);
       });
-      // pushed apart from the left and from the right, and the mean of both
-      const low = [], high = [];
-      row.forEach((node, n) => { low[n] = n ? Math.max(wish[n], low[n - 1] + room(row[n - 1])) : wish[n]; });
-      for (let n = row.length - 1; n >= 0; n--) high[n] = n < row.length - 1 ? Math.min(wish[n], high[n + 1] - room(row[n])) : wish[n];
-      row.forEach((node, n) => cross.set(node, (low[n] + high[n]) / 2));
+      spread(row, wish, room).forEach((at, n) => cross.set(row[n], at));
     }
   }
   const least = Math.min(...cross.values());
   for (const [node, at] of cross) cross.set(node, at - least);
   return cross;
+}
+
+/** What is next to each other stands in line before what is far. */
+const pullOf = (node, other) => (node.bend && other.bend ? 8 : node.bend || other.bend ? 1 : 6);
+
+/** As near to *wish* as the room between them lets them be; a bend gives way to a node. */
+function spread(row, wish, room) {
+  const blocks = [];
+  let offset = 0;
+  row.forEach((node, n) => {
+    const own = node.bend ? 1 : 12;
+    let block = {sum: own * (wish[n] - offset), weight: own, offsets: [offset]};
+    while (blocks.length && blocks.at(-1).sum / blocks.at(-1).weight > block.sum / block.weight) {
+      const before = blocks.pop(); // they would overlap: from here on they move together
+      block = {sum: before.sum + block.sum, weight: before.weight + block.weight, offsets: [...before.offsets, ...block.offsets]};
+    }
+    blocks.push(block);
+    offset += room(node);
+  });
+  return blocks.flatMap(({sum, weight, offsets}) => offsets.map((each) => sum / weight + each));
 }
 
 function curve(points, left, top, down) {
