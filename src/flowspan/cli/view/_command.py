@@ -26,7 +26,7 @@ from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._inputs import Intake, without_collector
 from flowspan.cli.view._list import List, moment
 from flowspan.cli.view._model import Trace
-from flowspan.cli.view._text import ASCII, UNICODE, clean, count, one_line
+from flowspan.cli.view._text import ASCII, UNICODE, clean, clean_json, count, one_line
 from flowspan.cli.view._tree import Tree
 from flowspan.delivery._storage import default_directory
 
@@ -210,24 +210,30 @@ class Page:
                 click.echo(line.plain.rstrip())
 
     def json(self, value: Any) -> None:
-        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+        click.echo(clean_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()))
 
     def json_line(self, value: Any) -> None:
-        click.echo(orjson.dumps(value))
+        click.echo(clean_json(orjson.dumps(value).decode()))
 
 
-def summary(found: Analysis) -> Iterator[Text]:
-    """What stands below a tree."""
+def summary(found: Analysis, width: int) -> Iterator[Text]:
+    """What stands below a tree: whole words, as many to a line as fit."""
     trace = found.trace
     parts = [moment(trace.start), count(len(trace.spans), "span")]
     if any(found.tokens):
         parts.append(f"{found.tokens.input:,} tokens in, {found.tokens.output:,} out")
     if found.errors:
         parts.append(count(len(found.errors), "error"))
-    run_id = trace.root.attributes.get(semconv.RUN_ID)
-    where = f"trace {trace.trace_id}" + (f", run {run_id}" if run_id else "")
-    for line in (", ".join(parts), where):
-        yield Text(one_line(line), style="dim")
+    parts.append(f"trace {trace.trace_id}")
+    if run_id := trace.root.attributes.get(semconv.RUN_ID):
+        parts.append(f"run {one_line(str(run_id))}")
+    line = ""
+    for part in filter(None, parts):
+        if line and len(line) + 2 + len(part) > width:
+            yield Text(line, style="dim")
+            line = ""
+        line += f", {part}" if line else part
+    yield Text(line, style="dim")
 
 
 def _trees(found: Sequence[Trace], page: Page, max_spans: int | None) -> Iterator[Text]:
@@ -241,7 +247,7 @@ def tree_lines(found: Analysis, page: Page, max_spans: int | None) -> Iterator[T
     tree = Tree(found, page.width, page.signs, figures=True)
     yield tree.header()
     yield from tree.lines(max_spans)
-    yield from summary(found)
+    yield from summary(found, page.width)
 
 
 def _listed(found: Sequence[Trace], page: Page, limit: int | None) -> Iterator[Text]:

@@ -83,14 +83,14 @@ async function copy(text, what) {
 }
 
 /** *text*: what is copied, or a function that makes it. */
-const copyButton = (text, what) =>
+const copyButton = (text, what, picture = 'copy') =>
   h('button', {
     class: 'icon copy', title: `Copy ${what}`, 'aria-label': `Copy ${what}`,
     onclick: (event) => {
       event.stopPropagation();
       copy(typeof text === 'function' ? text() : text, what[0].toUpperCase() + what.slice(1));
     },
-  }, icon('copy'));
+  }, icon(picture));
 
 /** What a page of another session chose; a browser may forbid it. */
 const remembered = {
