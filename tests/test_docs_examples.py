@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +95,33 @@ def collector() -> Iterator[Collector]:
     collector.close()
 
 
-def environment(collector: Collector, directory: Path) -> dict[str, str]:
+def start(command: list[str], collector: Collector, directory: Path) -> subprocess.Popen[str]:
+    """In *directory*; its spans go to *collector*, and wait in *directory* where that refuses."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_KEPT)}
-    return kept | {
+    ours = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "FLOWSPAN_SPOOL_DIR": str(directory / "spool"),
+        "XDG_CACHE_HOME": str(directory / "cache"),
+        "PYTHONIOENCODING": "utf-8",
         "PATH": f"{BIN}{os.pathsep}{kept['PATH']}",
     }
+    return subprocess.Popen(
+        command,
+        env=kept | ours,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def run(command: list[str], collector: Collector, directory: Path) -> tuple[int, str]:
+    """Its exit code, and all that it said."""
+    process = start(command, collector, directory)
+    said = process.communicate(timeout=GUARD)[0]
+    return process.returncode, said
 
 
 def run_python(code: str, collector: Collector, directory: Path) -> str:
@@ -112,17 +130,9 @@ def run_python(code: str, collector: Collector, directory: Path) -> str:
         body = "".join(f"    {line}\n" for line in code.splitlines())
         code = f"import asyncio\nasync def main():\n{body}\nasyncio.run(main())\n"
     (directory / "example.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, "example.py"],
-        env=environment(collector, directory),
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=GUARD,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
+    returned, said = run(["python", "example.py"], collector, directory)
+    assert returned == 0, said
+    return said
 
 
 PAGES_WITH_PYTHON = sorted({block.page for block in PYTHON} - set(ELSEWHERE))
@@ -148,16 +158,20 @@ def test_a_command_runs(page: str, line: str, collector: Collector, tmp_path: Pa
     if page == "tutorial.md":
         assert line in TUTORIAL
         return
-    done = subprocess.run(
-        ["bash", "-ec", line],
-        env=environment(collector, tmp_path),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=GUARD,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    if "traces.json" in line:
+        save_traces(collector, tmp_path)
+    returned, said = run(["bash", "-ec", line], collector, tmp_path)
+    assert returned == 0, said
+
+
+def save_traces(collector: Collector, directory: Path) -> None:
+    """`traces.json`, which pages about traces take for granted."""
+    collector.refuse()
+    (code,) = [block.code for block in PYTHON if block.page == "README.md"]
+    (directory / "flow.py").write_text(code)
+    for command in ("python flow.py", "flowspan view --spool --otlp-json traces.json"):
+        returned, said = run(command.split(), collector, directory)
+        assert returned == 0, said
 
 
 # ---- the tutorial
@@ -186,29 +200,18 @@ def test_the_tutorial(collector: Collector, tmp_path: Path):
     (tmp_path / "hello.py").write_text(code)
     collector.refuse()
 
-    def start(command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command.split(),
-            env=environment(collector, tmp_path) | {"PYTHONIOENCODING": "utf-8"},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def typed(command: str) -> tuple[int, str]:
+        returned, said = run(command.split(), collector, tmp_path)
+        return returned, said.replace(collector.url, "http://localhost:4318")
 
-    def run(command: str) -> tuple[int, str]:
-        process = start(command)
-        said = process.communicate(timeout=GUARD)[0]
-        return process.returncode, said.replace(collector.url, "http://localhost:4318")
+    assert_shown(typed("python hello.py"), 0, shown("python hello.py"))
+    assert_shown(typed("flowspan view --spool"), 0, shown("flowspan view --spool"))
 
-    assert_shown(run("python hello.py"), 0, shown("python hello.py"))
-    assert_shown(run("flowspan view --spool"), 0, shown("flowspan view --spool"))
-
-    view = start(f"flowspan view --listen {collector.port}")
+    view = start(["flowspan", "view", "--listen", str(collector.port)], collector, tmp_path)
     try:
         wait_for_port(collector.port, view)
-        assert run("python hello.py") == (0, "Order 1138 is shipped.\n")
-        assert_shown(run("python hello.py 1138"), 1, shown("python hello.py 1138"))
+        assert typed("python hello.py") == (0, "Order 1138 is shipped.\n")
+        assert_shown(typed("python hello.py 1138"), 1, shown("python hello.py 1138"))
     finally:
         view.send_signal(signal.SIGINT)
         seen = view.communicate(timeout=GUARD)[0]
@@ -216,13 +219,13 @@ def test_the_tutorial(collector: Collector, tmp_path: Path):
     assert_shown((view.returncode, seen), 0, f"{shown('flowspan view --spool')}{failed}")
     assert "3 traces, 9 spans" in seen
 
-    run("python hello.py")
+    typed("python hello.py")
     page = "flowspan view --spool --html traces.html"
-    assert_shown(run(page), 0, shown(page))
+    assert_shown(typed(page), 0, shown(page))
     assert "Order Search" in (tmp_path / "traces.html").read_text()
 
     collector.listen()
-    assert_shown(run("flowspan drain"), 0, shown("flowspan drain"))
+    assert_shown(typed("flowspan drain"), 0, shown("flowspan drain"))
     assert collector.names == ["Model", "Order Search", "Support bot"]
 
 
@@ -238,16 +241,9 @@ def assert_shown(ran: tuple[int, str], code: int, expected: str) -> None:
 def test_the_demo_draws_what_the_pages_show(collector: Collector, tmp_path: Path):
     """But for the times."""
     collector.refuse()
-    command = [shutil.which("flowspan", path=str(BIN)) or "flowspan", "demo"]
-    done = subprocess.run(
-        command,
-        env=environment(collector, tmp_path) | {"PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        timeout=GUARD,
-        check=True,
-    )
-    drawn = [without_times(line) for line in done.stdout.splitlines()]
+    returned, said = run(["flowspan", "demo"], collector, tmp_path)
+    assert returned == 0, said
+    drawn = [without_times(line) for line in said.splitlines()]
 
     texts = re.findall(
         r"```text\n(Support bot .*?)```", (ROOT / "README.md").read_text(), re.DOTALL
