@@ -29,6 +29,8 @@ ELSEWHERE = {
     "README.md": "test_docs.py",
     "platform.md": "test_docs.py",
     "delivery.md": "test_docs.py",
+    "logs.md": "test_docs.py",
+    "testing.md": "test_docs.py",
     "tutorial.md": "test_docs_examples.py",
 }
 """Whose Python is run by tests that know more of it; they say that none is left out."""
