@@ -62,7 +62,7 @@ def commands() -> Iterator[str]:
             command = main.get_command(context, name)
             assert command is not None
             with click.Context(command, info_name=name, parent=context) as below:
-                yield from ("", f"## flowspan {name}", "")
+                yield from ("", f"### flowspan {name}", "")
                 yield from _help(command, below)
 
 
