@@ -22,6 +22,10 @@ const SVG_TAGS = new Set(['svg', 'use', 'g', 'path', 'rect', 'text', 'title', 'c
 const icon = (name, more = '') =>
   h('svg', {class: `i ${more}`, 'aria-hidden': 'true'}, h('use', {href: `#i-${name}`}));
 
+/** The largest of any number of values: an argument list has an end. */
+const most = (values) => { let found = -Infinity; for (const value of values) if (value > found) found = value; return found; };
+const least = (values) => -most([...values].map((value) => -value));
+
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** Nanoseconds, as people say them. */
