@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from pages import can_open_pages, many, running_browser, save
 
-ROUNDS = 9
+ROUNDS = 5
 FRAMES = 150
 LONG_TASKS = """
 window.long = [];
