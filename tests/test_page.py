@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,16 @@ def title(page: Any) -> Any:
     return page.locator("#details h2")
 
 
+def opened(page: Any, name: str) -> None:
+    """The details of *name* are shown, or will be: they come out of their chunk."""
+    page.locator("#details h2", has_text=re.compile(f"^{re.escape(name)}$")).wait_for()
+
+
+def look_at(page: Any, name: str) -> None:
+    row(page, name).click()
+    opened(page, name)
+
+
 # ---- runs and timeline
 
 
@@ -148,7 +159,7 @@ def test_zoom_shows_a_part_of_the_time(show: Callable[..., Any]) -> None:
     """To a span by a key, by dragging over the overview, and back."""
     page = show(research())
 
-    row(page, "Mail").click()
+    look_at(page, "Mail")
     page.keyboard.press("z")
     assert page.locator("#ticks span").first.inner_text() == "900 ms"
     assert row(page, "Chat Input").locator(".bar").is_hidden()
@@ -227,7 +238,7 @@ def test_a_node_opens_its_spans_one_after_the_other(show: Callable[..., Any]) ->
     first = page.url
     loop.click()
     assert page.url != first
-    assert title(page).inner_text() == "Loop"
+    opened(page, "Loop")
     for key in ("ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     assert page.locator("#canvas .node.active").count() == 1
@@ -268,7 +279,7 @@ def test_inputs_are_trees_that_unfold_when_asked(show: Callable[..., Any]) -> No
     """What is closed is not there yet; as it was written is a button away."""
     page = show(research())
 
-    row(page, "Web Search").click()
+    look_at(page, "Web Search")
     given = section(page, "Input")
     assert given.locator(".key").all_inner_texts()[:2] == ["query", "city"]
     assert given.get_by_text("deep").count() == 0
@@ -284,7 +295,7 @@ def test_messages_read_as_a_conversation(show: Callable[..., Any]) -> None:
     """Who said what, in order."""
     page = show(research())
 
-    row(page, "Research").click()
+    look_at(page, "Research")
     said = section(page, "Conversation").locator("article")
     assert said.locator("header").all_inner_texts() == ["user", "assistant"]
     assert said.locator(".text").all_inner_texts() == [
@@ -310,7 +321,7 @@ def test_calls_of_tools_and_thoughts_are_parts_of_messages(show: Callable[..., A
     )
     page = show(flow)
 
-    row(page, "Chat").click()
+    look_at(page, "Chat")
     said = section(page, "Conversation")
     assert said.locator(".call").first.inner_text().split() == ["get_weather", "city", "Lisbon"]
     assert said.get_by_text("sunny").is_visible()
@@ -325,20 +336,20 @@ def test_an_error_stands_first_with_its_stack_trace(show: Callable[..., Any]) ->
     page = show(research())
 
     page.keyboard.press("e")
-    assert title(page).inner_text() == "Mail"
+    opened(page, "Mail")
     card = section(page, "Error")
     assert "ConnectionError mail.example.com: 421" in card.inner_text()
     assert 'File "mail.py", line 7, in send' in card.locator("pre").inner_text()
-    row(page, "Research").click()
+    look_at(page, "Research")
     card.locator(".jump").click()
-    assert title(page).inner_text() == "Mail"
+    opened(page, "Mail")
 
 
 def test_logs_attributes_and_resource_are_there(show: Callable[..., Any]) -> None:
     """With the time since the trace began."""
     page = show(research())
 
-    row(page, "Report").click()
+    look_at(page, "Report")
     assert section(page, "Logs").inner_text().split("\n")[-2:] == [
         "+700 ms",
         "half of it is written",
@@ -357,15 +368,15 @@ def test_links_jump_both_ways(show: Callable[..., Any]) -> None:
     other.root.links = [link, gone]
     page = show(flow, other)
 
-    row(page, "Resumed").click()
+    look_at(page, "Resumed")
     assert f"{'f' * 32} {'e' * 16}" in section(page, "Links").inner_text()
     section(page, "Links").get_by_role("link").click()
-    assert title(page).inner_text() == "Research"
-    row(page, "Report").click()
+    opened(page, "Research")
+    look_at(page, "Report")
     section(page, "Links").locator(".jump", has_text="Mail").click()
-    assert title(page).inner_text() == "Mail"
+    opened(page, "Mail")
     section(page, "Links").locator(".jump", has_text="Report").click()
-    assert title(page).inner_text() == "Report"
+    opened(page, "Report")
 
 
 def test_copy_copies(show: Callable[..., Any]) -> None:
@@ -373,7 +384,7 @@ def test_copy_copies(show: Callable[..., Any]) -> None:
     page = show(research(), permissions=["clipboard-read", "clipboard-write"])
     clipboard = "() => navigator.clipboard.readText()"
 
-    row(page, "Web Search").click()
+    look_at(page, "Web Search")
     section(page, "Output").get_by_role("button", name="Copy output").click()
     page.get_by_text("Output copied").wait_for()
     assert page.evaluate(clipboard) == "page 0"
@@ -397,7 +408,7 @@ def test_numbers_keep_their_digits(show: Callable[..., Any]) -> None:
     )
     page = show(flow)
 
-    row(page, "Count").click()
+    look_at(page, "Count")
     assert str(big) in section(page, "Input").inner_text()
     table = section(page, "Attributes").inner_text()
     for text in (str(big), "nan", "base64 AAE="):
@@ -441,6 +452,22 @@ def test_a_megabyte_comes_in_pieces(show: Callable[..., Any]) -> None:
     for _ in range(3):
         text.get_by_role("button").click()
     assert text.text_content().endswith("end")
+
+
+def test_a_page_that_was_cut_says_so(show: Callable[..., Any], tmp_path: Path) -> None:
+    """The timeline is there, and where details are missing it is said."""
+    page = show(research())
+    path = tmp_path / "page.html"
+    text = path.read_text()
+    path.write_text(text[: text.index('class="chunk"') + 500])
+    page.reload()
+
+    row(page, "Report").click()
+    page.get_by_text("The details cannot be read: the file was cut or damaged.").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("Report")
+    page.keyboard.press("Enter")
+    assert page.locator("#found").inner_text() == "1"
 
 
 def test_the_page_cannot_reach_the_network(show: Callable[..., Any]) -> None:
@@ -532,7 +559,7 @@ def test_keys(show: Callable[..., Any]) -> None:
         page.keyboard.press(key)
     assert page.locator(".row.active .name").inner_text() == "Chat Input"
     page.keyboard.press("Enter")
-    assert title(page).inner_text() == "Chat Input"
+    opened(page, "Chat Input")
     page.wait_for_function("() => document.activeElement.className === 'scroll'")
     page.keyboard.press("Escape")
     assert title(page).count() == 0
@@ -554,8 +581,7 @@ def test_the_address_names_run_span_and_view(show: Callable[..., Any]) -> None:
     mail = flow.spans[-1]
     page = show(flow, later, at=f"#{flow.trace_id}/{mail.span_id}?graph")
 
-    title(page).wait_for()
-    assert title(page).inner_text() == "Mail"
+    opened(page, "Mail")
     assert page.locator("#canvas .node.active").inner_text().startswith("Mail")
     page.evaluate(f"location.hash = '{later.trace_id}'")
     page.locator("#trace-head h2", has_text="Later").wait_for()

@@ -14,6 +14,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from rich.cells import cell_len
 
+from backends._process import wait_for
 from flowspan.cli.view._model import Span, Trace
 from flowspan.delivery import DurableSpanProcessor
 from view_traces import MILLI, TRACE, request, span, support_bot, view, written
@@ -562,7 +563,7 @@ def test_what_waits_in_a_spool(tmp_path: Path):
     """Nothing in it changes by looking."""
     directory = tmp_path / "spool"
     _, processor = left_in(directory, "one", "two")
-    processor.shutdown(timeout=0.1)
+    processor.shutdown()
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
 
     done = view("--spool", str(directory), "--json")
@@ -576,7 +577,7 @@ def test_the_configured_spool(tmp_path: Path):
     """Without a directory it is that of FLOWSPAN_SPOOL_DIR; none is said."""
     directory = tmp_path / "spool"
     _, processor = left_in(directory, "one")
-    processor.shutdown(timeout=0.1)
+    processor.shutdown()
 
     assert "one" in view("--spool", FLOWSPAN_SPOOL_DIR=str(directory)).stdout
     done = view("--spool", FLOWSPAN_SPOOL_DIR="none")
@@ -600,12 +601,16 @@ def test_open_spans_of_a_process_that_lives(tmp_path: Path):
     directory = tmp_path / "spool"
     provider, processor = left_in(directory)
     open_span = provider.get_tracer("app").start_span("goes on")
-    processor.force_flush(timeout=0.1)
     try:
-        done = view("--spool", str(directory), "--json")
+        wait_for(lambda: list(directory.glob("*.open")), timeout=20)
+        done = wait_for(
+            lambda: view("--spool", str(directory), "--json"),
+            until=lambda done: json.loads(done.stdout)["traces"],
+            timeout=20,
+        )
     finally:
         open_span.end()
-        processor.shutdown(timeout=0.1)
+        processor.shutdown()
 
     (trace,) = json.loads(done.stdout)["traces"]
     assert (trace["name"], trace["status"]) == ("goes on", "open")
@@ -615,9 +620,9 @@ def test_a_spool_in_use_or_damaged(tmp_path: Path):
     """What is damaged is counted, the rest is shown."""
     directory = tmp_path / "spool"
     _, processor = left_in(directory, "one")
-    processor.shutdown(timeout=0.1)
+    processor.shutdown()
     _, processor = left_in(directory, "two")
-    processor.shutdown(timeout=0.1)
+    processor.shutdown()
     first = min(directory.glob("*.spans"))
     content = bytearray(first.read_bytes())
     content[content.index(b"one")] ^= 1

@@ -6,9 +6,17 @@ const panel = {
 
   async show(trace, i) {
     const turn = ++this.shown;
-    const span = await trace.detail(i);
-    const resource = await details.resource(span.resource);
+    let span, resource = {};
+    try {
+      span = await trace.detail(i);
+      resource = await details.resource(span.resource);
+    } catch { /* cut, or of another time than this browser */ }
     if (turn !== this.shown) return;
+    if (!span) {
+      this.box.replaceChildren(this.head(trace, i, {name: trace.nameOf(i)}),
+        h('p', {class: 'nothing'}, 'The details cannot be read: the file was cut or damaged.'));
+      return;
+    }
     const given = span.attributes;
     const folded = new Set([...this.box.querySelectorAll('details.section:not([open])')].map((each) => each.dataset.name));
     const parts = [

@@ -106,7 +106,7 @@ const graph = {
     const onPath = (node) => given.nodes[node][1].some((i) => i in trace.critical);
     for (const edge of edges) {
       if (edge.back || !onPath(edge.from) || !onPath(edge.to)) continue;
-      const end = edge.kind === 'call' ? Infinity : Math.max(...given.nodes[edge.from][1].map((i) => trace.begin[i] + trace.lengthOf(i)));
+      const end = edge.kind === 'call' ? Infinity : most(given.nodes[edge.from][1].map((i) => trace.begin[i] + trace.lengthOf(i)));
       if (!(end <= ends.get(edge.to))) { ends.set(edge.to, end); found.set(edge.to, edge); }
     }
     return found;
@@ -159,11 +159,11 @@ const graph = {
     if (!at || !way || event.shiftKey) return;
     event.preventDefault();
     event.stopPropagation();
-    let best = null, least = Infinity;
+    let best = null, nearest = Infinity;
     for (const node of this.nodes) {
       const dx = node.centre.x - at.centre.x, dy = node.centre.y - at.centre.y;
       const along = dx * way[0] + dy * way[1], aside = Math.abs(dx * way[1]) + Math.abs(dy * way[0]);
-      if (node !== at && along > 4 && along + 2.5 * aside < least) { least = along + 2.5 * aside; best = node; }
+      if (node !== at && along > 4 && along + 2.5 * aside < nearest) { nearest = along + 2.5 * aside; best = node; }
     }
     if (!best) return;
     at.tabIndex = -1;
@@ -186,11 +186,11 @@ const graph = {
     this.world.style.transform = `translate(${x}px,${y}px) scale(${scale})`;
   },
 
-  /** All of it; not smaller than *least*, where it would be unreadable: then its beginning. */
-  fit(least = 0.72) {
+  /** All of it; not smaller than *smallest*, where it would be unreadable: then its beginning. */
+  fit(smallest = 0.72) {
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight, edge = 28;
     const fitting = Math.min((width - 2 * edge) / this.size.width, (height - 2 * edge) / this.size.height, 1.15);
-    const scale = Math.max(fitting, least, 0.05);
+    const scale = Math.max(fitting, smallest, 0.05);
     const x = (width - this.size.width * scale) / 2, y = (height - this.size.height * scale) / 2;
     this.place(scale, Math.max(x, edge), Math.max(y, edge));
     this.touched = false;
@@ -247,7 +247,7 @@ function layout(given, down) {
   order(rows);
   const cross = align(rows, size.cross + gap.cross, gap.cross);
 
-  const reach = Math.max(...cross.values()) + size.cross;
+  const reach = most(cross.values()) + size.cross;
   const at = (node) => ({main: node.layer * (size.main + gap.main), cross: cross.get(node)});
   const xy = (main, across) => (down ? [across, main] : [main, across]);
   const nodes = [];
@@ -351,8 +351,8 @@ function align(rows, step, gap) {
       spread(row, wish, room).forEach((at, n) => cross.set(row[n], at));
     }
   }
-  const least = Math.min(...cross.values());
-  for (const [node, at] of cross) cross.set(node, at - least);
+  const first = least(cross.values());
+  for (const [node, at] of cross) cross.set(node, at - first);
   return cross;
 }
 

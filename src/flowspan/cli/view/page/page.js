@@ -139,7 +139,7 @@ const page = {
 
   buildRuns() {
     const list = $('runs-list');
-    const longest = Math.max(...traces.map((trace) => trace.duration), 1);
+    const longest = Math.max(1, most(traces.map((trace) => trace.duration)));
     const oneDay = new Set(traces.map((trace) => new Date(trace.millis).toDateString())).size === 1;
     this.runs = new VirtualList(list, 62, () => {
       const parts = {status: h('span', {class: 'kind-icon'}), name: h('span', {class: 'name'}), when: h('span', {class: 'when'}), facts: h('span', {class: 'facts'}), hits: h('span', {class: 'hits'}), bar: h('i', {class: 'length'})};
