@@ -22,10 +22,12 @@ from rich.text import Text
 from flowspan import semconv
 from flowspan.cli.view import _details
 from flowspan.cli.view._analysis import analyse
+from flowspan.cli.view._asked import Asked, chosen, refuse
 from flowspan.cli.view._collection import Collection
-from flowspan.cli.view._command import Asked, Page, chosen, refuse, tree_lines, write_files
+from flowspan.cli.view._files import write_files
 from flowspan.cli.view._model import Span, Trace
 from flowspan.cli.view._receiver import Receiver
+from flowspan.cli.view._show import Page, tree_lines
 from flowspan.cli.view._stored import Store
 from flowspan.cli.view._text import clean, count, fit
 
