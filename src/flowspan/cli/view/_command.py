@@ -52,7 +52,13 @@ def look(asked: Asked) -> NoReturn:
         if asked.spool is not None:
             _read_spool(asked.spool, intake)
         traces = collection.traces()
-        code = show(asked, traces, intake)
+        try:
+            code = show(asked, traces, intake)
+        except BrokenPipeError:
+            raise  # whoever read has seen enough
+        except OSError as error:
+            click.echo(f"the standard output cannot be written ({error.strerror})", err=True)
+            code = 1
     raise SystemExit(code)
 
 

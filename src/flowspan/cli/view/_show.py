@@ -15,7 +15,7 @@ from rich.text import Text
 from flowspan import semconv
 from flowspan.cli.view import _details
 from flowspan.cli.view._analysis import Analysis, analyse, summarise
-from flowspan.cli.view._asked import Asked
+from flowspan.cli.view._asked import Asked, wanted
 from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._list import List, moment
 from flowspan.cli.view._model import Trace
