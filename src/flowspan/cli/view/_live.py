@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -156,9 +155,7 @@ class _Watch:
         self._draw(float("inf"))
 
     def _patience(self) -> float:
-        if not self.open:
-            return threading.TIMEOUT_MAX if not self.page.is_terminal else 3600.0
-        due = min(run.last + _wait(run) for run in self.open.values())
+        due = min((run.last + _wait(run) for run in self.open.values()), default=float("inf"))
         return max(0.01, min(due - time.monotonic(), 1.0))
 
     def _note(self, spans: list[Span]) -> None:
