@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import flowspan
-from faults import ACCEPT, HANG, Collector, Reply, partly
+from faults import ACCEPT, Collector, Reply, partly
 from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor
 from flowspan.delivery._exporter import Exporter

@@ -544,6 +544,18 @@ def test_a_reader_that_goes_away(one: str):
     assert done.stderr == ""
 
 
+def test_output_that_finds_no_room(one: str):
+    """One sentence, exit code 1."""
+    command = f"{Path(sys.executable).parent / 'flowspan'} view {one} > /dev/full"
+
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "the standard output cannot be written (No space left on device)\n"
+
+
 # ---- the spool
 
 

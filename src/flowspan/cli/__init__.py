@@ -126,7 +126,8 @@ def view(
     Exits with 0 if all is well, with 1 if something could not be read, was not
     found or not written, with 2 for wrong arguments.
     """
-    from flowspan.cli.view._command import Asked, look
+    from flowspan.cli.view._asked import Asked
+    from flowspan.cli.view._command import look
 
     look(
         Asked(
