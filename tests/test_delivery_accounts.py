@@ -1,9 +1,8 @@
-"""Every span is in one account: delivered, waiting, parked, or dropped and counted; never nowhere."""
+"""Every span is in one account: delivered, waiting, parked, or given up and counted."""
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import flowspan
-from faults import ACCEPT, HANG, Collector, Reply, partly
+from faults import ACCEPT, Collector, Reply, partly
 from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor
 from flowspan.delivery._exporter import Exporter

@@ -1570,3 +1570,29 @@ def test_a_file_names_who_wrote_it(directory: Path, spools: Callable[..., Spool]
     assert header
     assert (header.version, header.writer, header.pid) == (1, "9.8.7", os.getpid())
     assert acknowledged == 0
+
+
+def test_who_is_told_of_a_file_that_cannot_be_read_may_do_anything(
+    directory: Path, spools: Callable[..., Spool], monkeypatch: pytest.MonkeyPatch
+):
+    """No lock is held meanwhile: a log handler may make spans in another thread."""
+    told: list[tuple[int, str]] = []
+    following: list[Spool] = []
+
+    def on_dropped(spans: int, reason: str) -> None:
+        thread = threading.Thread(target=following[0].append, args=(b"meanwhile", 1))
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        told.append((spans, reason))
+
+    for number in range(2):
+        dead = spools()
+        dead.append(b"dead %d" % number, 2)
+        crash(dead)
+    following.append(spools(on_dropped=on_dropped))
+    younger = following[0]._segments[1]
+    monkeypatch.setattr(younger, "load", lambda: (_ for _ in ()).throw(OSError("no luck")))
+
+    assert all_of(following[0]) == [b"dead 0", b"meanwhile"]
+    assert told == [(2, "damaged")]
