@@ -667,6 +667,28 @@ def test_all_from_the_environment_and_arguments_win(
 
 
 @pytest.mark.parametrize(
+    ("environment", "endpoint"),
+    [
+        ({}, "http://localhost:4317"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:1234"},
+            "http://collector:1234/v1/traces",
+        ),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http://localhost:4317"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/"}, "http://c:1/"),
+    ],
+)
+def test_an_exporter_s_protocol_has_a_port_of_its_own(environment: dict[str, str], endpoint: str):
+    """`otlp_proto_grpc`, where the rest of the environment means HTTP."""
+    config = flowspan.Config.from_env(environment | {"OTEL_TRACES_EXPORTER": "otlp_proto_grpc"})
+
+    processor = DurableSpanProcessor(config, protocol="grpc")
+
+    assert (processor.config.otlp.protocol, processor.config.otlp.endpoint) == ("grpc", endpoint)
+    processor.close()
+
+
+@pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"endpoint": "collector:4318"}, "OtlpConfig.endpoint='collector:4318': expected an http"),

@@ -40,8 +40,8 @@ def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) ->
     for problem in config.problems:
         click.echo(problem, err=True)
     for name, protocol in OTLP_EXPORTERS.items():
-        if protocol is not None and name in config.exporters:
-            config = replace(config, otlp=replace(config.otlp, protocol=protocol))
+        if name in config.exporters:
+            config = replace(config, otlp=config.otlp.speaking(protocol))
     if endpoint is not None:
         config = _sent_to(config, endpoint)
     directory, asked = _directory(config, spool)

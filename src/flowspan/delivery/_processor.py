@@ -603,12 +603,10 @@ def _configured(
         for problem in config.problems:
             _guard.logger.warning("%s", problem)
     given = [{k: v for k, v in each.items() if v is not None} for each in settings]
-    if protocol is not None:
-        given[0]["protocol"] = protocol
     otlp, batch, spool = given
     return replace(
         config,
-        otlp=replace(config.otlp, **otlp),
+        otlp=replace(config.otlp.speaking(protocol), **otlp),
         batch=replace(config.batch, **batch),
         spool=replace(config.spool, **spool),
     )
