@@ -718,10 +718,16 @@ def test_a_certificate_that_is_none_is_an_error_at_setup(tmp_path: Path):
     nonsense = tmp_path / "ca.pem"
     nonsense.write_text("nonsense")
 
-    with pytest.raises(flowspan.ConfigError, match=r"ca\.pem"):
-        DurableSpanProcessor(
-            flowspan.Config(), endpoint="https://127.0.0.1:1/v1/traces", certificate=str(nonsense)
-        )
+    for settings in ({"certificate": str(nonsense)}, {"client_certificate": str(nonsense)}):
+        with pytest.raises(flowspan.ConfigError) as error:
+            DurableSpanProcessor(
+                flowspan.Config(),
+                endpoint="https://127.0.0.1:1/v1/traces",
+                **settings,  # type: ignore[arg-type]
+            )
+        sentence = str(error.value)
+        assert sentence.count(str(nonsense)) == 1, sentence
+        assert sentence.endswith("; expected certificates and a key in PEM")
 
 
 def test_the_loggers_stay_as_they_are(make: Make):

@@ -584,11 +584,7 @@ def _transport(otlp: OtlpConfig) -> Transport:
         try:
             context_for(otlp, [])
         except (OSError, ValueError) as error:
-            files = (otlp.certificate, otlp.client_certificate, otlp.client_key)
-            names = ", ".join(filter(None, files)) or "the CAs of this machine"
-            raise ConfigError(
-                f"{names}: expected certificates and a key in PEM ({error})"
-            ) from error
+            raise ConfigError(f"{error}; expected certificates and a key in PEM") from error
     return make_transport(otlp)
 
 
