@@ -226,9 +226,7 @@ def test_nothing_is_lost_while_the_collector_hangs(collector: Collector, make: M
     processor = make(timeout=0.3)
     collector.behave(HANG)
     names = end_spans(processor, 10)
-    start = time.monotonic()
     assert not processor.force_flush(500)
-    assert time.monotonic() - start < 5
     collector.behave(Reply(kept=True))
 
     assert processor.force_flush(20_000)
@@ -467,16 +465,18 @@ def test_requests_are_bounded_in_bytes(collector: Collector, make: Make):
 
 def test_a_slow_collector_gets_several_requests_at_once(collector: Collector, make: Make):
     """One at a time would take longer than spans come."""
-    processor = make(max_export_batch_size=50, schedule_delay=0.05)
-    collector.behave(Reply(kept=True, after=0.3))
-    start = time.monotonic()
+    processor = make(max_export_batch_size=50, schedule_delay=0.05, timeout=60)
+    collector.then.append(Reply(kept=True, after=0.3))  # it is slow
+    collector.behave(HANG)
 
-    end_spans(processor, 1500)
+    names = end_spans(processor, 1500)
 
+    collector.wait_for_requests(1 + 8)  # none of the eight has its answer
+    collector.refuse()
+    collector.behave(Reply(kept=True))
+    collector.listen()
     assert processor.force_flush(30_000)
-    took = time.monotonic() - start
-    assert len(collector.bodies) >= 30
-    assert took < 0.3 * len(collector.bodies) / 2
+    assert collector.names == names
 
 
 def test_the_queue_is_bounded_in_bytes(collector: Collector, make: Make):
@@ -498,14 +498,14 @@ def test_the_queue_is_bounded_in_bytes(collector: Collector, make: Make):
 
 
 def test_flush_says_false_and_keeps_its_time(collector: Collector, make: Make):
-    """With a collector that is down, and with one that hangs."""
-    processor = make()
+    """With a collector that hangs: it does not wait for the end of the request."""
+    processor = make(timeout=60)
     collector.behave(HANG)
     end_spans(processor, 5)
 
-    start = time.monotonic()
     assert processor.force_flush(400) is False
-    assert 0.3 < time.monotonic() - start < 5
+    assert len(collector.bodies) == 1
+    assert processor.stats().inflight == 5
 
 
 def test_close_leaves_the_rest_for_the_next_process(
