@@ -181,6 +181,36 @@ def test_whoever_waits_for_a_flush_does_not_keep_the_sender_asleep(
             thread.join()
 
 
+def test_a_flush_leaves_a_collector_alone_that_says_when_to_come(collector: Collector, make: Make):
+    """Nor does it wait for what cannot be in its time; at exit the spool keeps the spans."""
+    processor = make()
+    collector.behave(Reply(429, {"Retry-After": "3600"}))
+    end_spans(processor, 3)
+    collector.wait_for_requests(1)
+
+    while not processor.stats().failing:
+        time.sleep(0.01)
+    assert [processor.force_flush(60_000) for _ in range(3)] == [False] * 3
+    assert processor.close(60.0) is False
+
+    assert len(collector.bodies) == 1
+    assert processor.stats().waiting == 3
+
+
+def test_at_exit_from_memory_it_asks_all_the_same(collector: Collector, make: Make):
+    """What waits there would be lost."""
+    processor = make(spool_dir="none")
+    collector.then.append(Reply(429, {"Retry-After": "3600"}))
+    end_spans(processor, 3)
+    collector.wait_for_requests(1)
+    while not processor.stats().failing:
+        time.sleep(0.01)
+
+    assert processor.close(60.0) is True
+
+    assert len(collector.names) == 3
+
+
 # ---- the figures
 
 

@@ -109,6 +109,7 @@ class Exporter:
         self._failures = 0
         self._failed_at = 0.0
         self._retry_at = 0.0
+        self._not_before = 0.0  # that the collector named: a flush waits for it, too
         self._try_now = False
         self._failed_from = -math.inf  # when the attempt began that failed last
         self._outage: set[Verdict] = set()  # what was said of this one
@@ -145,19 +146,24 @@ class Exporter:
         """
         Send now. True as soon as *settled*, False at *deadline* on the monotonic clock.
 
-        *once*: False as soon as an attempt that began after this call has failed.
+        False sooner if the collector has said that it takes nothing before *deadline*. *once*:
+        also as soon as an attempt that began after this call has failed.
         """
         start = time.monotonic()
         with self._condition:
             self._flushing += 1
             try:
                 self._due_at, self._try_now = start, True
+                if once and self._store.is_memory:
+                    self._not_before = 0.0  # rather asked too soon than lost
                 self._condition.notify_all()
                 can_wait = self._start_sender(only_first=True)
                 # what older processes left goes first, so it has to be known
                 while can_wait and not (self._has_adopted and settled()):
                     left = deadline - time.monotonic()
                     if left <= 0 or (once and self._failed_from >= start):
+                        return False
+                    if self._failures and self._not_before > deadline:
                         return False
                     self._condition.wait(left)
             finally:
@@ -240,9 +246,8 @@ class Exporter:
         if self._failures:
             if self.counts.inflight:
                 return None  # one tries; it notifies when it knows
-            if self._try_now:
-                return 0
-            due_at = max(due_at, self._retry_at)
+            retry_at = self._not_before if self._try_now else self._retry_at
+            due_at = max(due_at, retry_at)
         return max(0.0, due_at - time.monotonic())
 
     # ---- one request
@@ -477,8 +482,10 @@ class Exporter:
                 self._failures += 1
                 wait = min(longest, _FIRST_BACKOFF * 2 ** min(self._failures - 1, 16))
                 wait *= random.uniform(0.5, 1.0)
+                self._not_before = 0.0
                 if answer.retry_after is not None:
                     wait = answer.retry_after + random.uniform(0, 0.1)
+                    self._not_before = now + wait
                 self._retry_at = now + wait
             self._failed_at, self._failed_from = now, start
             known = answer.verdict in self._outage
