@@ -1534,7 +1534,7 @@ def test_each_endpoint_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatc
     """The same for whatever means the same; credentials play no part."""
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     same = {
-        default_directory(endpoint)
+        default_directory(endpoint, {})
         for endpoint in (
             "http://collector/v1/traces",
             "HTTP://Collector:80/v1/traces",
@@ -1542,7 +1542,7 @@ def test_each_endpoint_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatc
         )
     }
     others = {
-        default_directory(endpoint)
+        default_directory(endpoint, {})
         for endpoint in (
             "https://collector/v1/traces",
             "http://collector:4318/v1/traces",
@@ -1558,6 +1558,22 @@ def test_each_endpoint_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatc
     assert len(others | same) == 8
     if sys.platform == "linux":
         assert all(path.startswith("/state/flowspan/") for path in others)
+
+
+def test_each_tenant_has_a_directory_of_its_own():
+    """Headers that name one count, whatever their case; credentials may change."""
+
+    def directory_for(**headers: str) -> str:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return default_directory("http://collector/v1/traces", named)
+
+    none = directory_for()
+    one = directory_for(x_scope_orgid="one")
+
+    assert len({none, one, directory_for(x_scope_orgid="two"), directory_for(project="one")}) == 4
+    assert one == directory_for(X_Scope_OrgID="one", authorization="Bearer new", x_other="1")
+    for credential in ("authorization", "x_api_key", "x_project_key", "account_token", "x_team"):
+        assert directory_for(**{credential: "old"}) == none
 
 
 def test_a_file_names_who_wrote_it(directory: Path, spools: Callable[..., Spool]):

@@ -98,7 +98,7 @@ def _directory(config: Config, spool: str | None) -> tuple[str | None, str]:
         return None, ""
     if named is not None:
         return os.path.expanduser(named), f"FLOWSPAN_SPOOL_DIR={named!r}"
-    directory = default_directory(config.otlp.endpoint)
+    directory = default_directory(config.otlp.endpoint, config.otlp.headers)
     return directory, f"the user's state directory {directory!r}"
 
 
@@ -199,7 +199,7 @@ def _elsewhere(directory: str) -> Iterator[str]:
             with suppress(OSError):
                 spans = sum(i.spans for i in inspect(other) if i.kind != "parked")
             if spans and other != directory:
-                yield f"{_count(spans, 'span')} for another endpoint: --spool {other}"
+                yield f"{_count(spans, 'span')} for another endpoint or tenant: --spool {other}"
 
 
 def _parked_lines(done: Drained, tried: bool) -> Iterator[str]:

@@ -211,7 +211,7 @@ class DurableSpanProcessor(SpanProcessor):
         """Under the lock. Storage and exporter, made when there is something for them."""
         if self._way is None:
             otlp, batch, spool = self.config.otlp, self.config.batch, self.config.spool
-            directory = spool.directory or default_directory(otlp.endpoint)
+            directory = spool.directory or default_directory(otlp.endpoint, otlp.headers)
             storage = Storage(
                 None if spool.directory == "none" else os.path.expanduser(directory),
                 max_bytes=spool.max_bytes,
