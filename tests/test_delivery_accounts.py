@@ -211,6 +211,33 @@ def test_at_exit_from_memory_it_asks_all_the_same(collector: Collector, make: Ma
     assert len(collector.names) == 3
 
 
+def test_who_computes_does_not_keep_spans_from_the_disk(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+):
+    """The GIL is given up while that is cheap; what is not written yet is lost at a kill."""
+    processor = make()
+    sleep, given_up = time.sleep, []
+
+    def contested(seconds: float) -> None:
+        if seconds == 0:
+            given_up.append(seconds)
+            sleep(0.02)
+        else:
+            sleep(seconds)
+
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    spans = [tracer.start_span(f"span-{number}") for number in range(400)]
+    for span in spans:
+        span.end()
+    monkeypatch.setattr("flowspan.delivery._processor.time.sleep", contested)
+    with processor._lock:
+        processor._queue.extend(spans)
+        processor._drain()
+
+    assert len(given_up) == 1
+    assert processor.force_flush(20_000)
+
+
 # ---- the figures
 
 

@@ -558,7 +558,7 @@ def test_without_a_directory_it_is_the_endpoint_s(
     directory.rename(other)
 
     beside = flowspan_command("drain", "--endpoint", receiver.url)
-    assert f"2 spans for another endpoint: --spool {other}\n" in beside.stdout
+    assert f"2 spans for another endpoint or tenant: --spool {other}\n" in beside.stdout
     assert not receiver.bodies
     other.rename(place)
     done = flowspan_command("drain", "--endpoint", receiver.url)
