@@ -437,6 +437,22 @@ def test_a_request_that_is_too_large_is_split(collector: Collector, make: Make):
     assert sum(len(body) > 20_000 for body in collector.bodies) <= too_large + 1
 
 
+def test_a_limit_that_is_gone_is_forgotten(collector: Collector, make: Make):
+    """What a proxy refused for a while does not make requests small for ever."""
+    processor = make(schedule_delay=3600)
+    collector.behave(lambda request, body: Reply(413) if len(body) > 20_000 else Reply(kept=True))
+    end_spans(processor, 400)
+    assert processor.force_flush(20_000)
+    collector.behave(Reply(kept=True))
+
+    for number in range(10):
+        end_spans(processor, 1000, f"later{number}")
+        assert processor.force_flush(20_000)
+
+    sizes = [len(body) for body in collector.bodies]
+    assert max(sizes[-20:]) > 40_000
+
+
 def test_a_single_span_that_is_too_large_is_cut(collector: Collector, make: Make):
     """Its payload is cut further and marked; the span arrives."""
     processor = make()

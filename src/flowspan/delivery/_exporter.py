@@ -30,6 +30,7 @@ MAX_SENDERS = 8
 REQUEST_BYTES = 1_000_000
 """How much is joined into one request: little is sent twice when an acknowledgement is lost."""
 _LEAST_BYTES = 4096  # a span that is refused as too large at this size will never fit
+_GROWTH = 32  # so many full requests double what is sent at once, after a 413
 _FIRST_BACKOFF, _LONGEST_BACKOFF, _LONGEST_MISCONFIGURED = 0.5, 15.0, 60.0
 _MOST_REFUSALS = 32  # while nothing was accepted: then it is not one span that the collector means
 _MOST_SPANS = 8192  # in such a request: the youngest of them are what is tried
@@ -340,6 +341,7 @@ class Exporter:
             outcome = _Outcome()
             self._accepted(outcome, taken.spans, answer, start)
             self._done(taken, outcome)
+            self._took(len(taken.body))
         if answer.verdict is not Verdict.ACCEPTED:
             self._store.put_back(taken)
             self._failed(answer, start)
@@ -376,7 +378,8 @@ class Exporter:
         pieces: deque[tuple[bytes, int]] = deque([(taken.body, taken.spans)])
         refused: list[tuple[bytes, str]] = []
         outcome = _Outcome()
-        refusals, accepted, max_bytes = 0, False, self._max_bytes
+        refusals, accepted = 0, False
+        limit = max_bytes = self._max_bytes
         answer = Answer(Verdict.TOO_LARGE)
         while pieces:
             if not accepted and refusals >= _MOST_REFUSALS:
@@ -392,6 +395,7 @@ class Exporter:
             if answer.verdict is Verdict.ACCEPTED:
                 accepted = True
                 self._accepted(outcome, spans, answer, start)
+                self._took(len(body))
                 continue
             if answer.verdict not in _REFUSED:
                 pieces.appendleft((body, spans))
@@ -410,7 +414,8 @@ class Exporter:
             accepted = self._takes_others(timeout)
         if not accepted:
             return answer  # it takes nothing at all, so no span of these is at fault
-        self._max_bytes = max_bytes
+        if max_bytes < limit:
+            self._max_bytes = max_bytes
         for body, reason in refused:  # once more: now it takes others
             start = time.monotonic()
             again = self._attempt(body, timeout)
@@ -423,6 +428,11 @@ class Exporter:
         outcome.left = list(pieces)
         self._done(taken, outcome)
         return Answer(Verdict.ACCEPTED)
+
+    def _took(self, size: int) -> None:
+        """A request of *size* was accepted: a limit that was learned may be gone."""
+        if size > self._max_bytes // 2:
+            self._max_bytes = min(self._max_bytes + self._max_bytes // _GROWTH, REQUEST_BYTES)
 
     def _takes_others(self, timeout: float) -> bool:
         """Whether any of what comes next is accepted, while this is refused whole."""

@@ -636,7 +636,11 @@ _forking = threading.local()  # two threads may fork at once
 
 
 def _before_fork() -> None:
-    _forking.processors = sorted(_live, key=id)  # one order, or two forks wait for each other
+    found: list[DurableSpanProcessor] | None = None
+    while found is None:
+        with contextlib.suppress(RuntimeError):  # another thread makes one just now
+            found = sorted(_live, key=id)  # one order, or two forks wait for each other
+    _forking.processors = found
     for processor in _forking.processors:
         processor._before_fork()
 
