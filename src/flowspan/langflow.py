@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from operator import is_
 from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -150,7 +151,8 @@ class LangflowTracingService(TracingService):
         outputs: Mapping[str, Any] | None,
         output_metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        super().set_outputs(trace_name, outputs)
+        if not _given_before(outputs):
+            super().set_outputs(trace_name, outputs)
         if self._theirs is not None:
             self._theirs.set_outputs(trace_name, outputs, output_metadata)
 
@@ -270,6 +272,19 @@ class _Both:
                     opened.end(status=semconv.STATUS_PAUSED)
         with _END:
             close(opened, error)
+
+
+def _given_before(outputs: object) -> bool:
+    """
+    Whether the component has them already: lfx gives the same mapping twice.
+
+    The second time is the next thing that it does, so nothing has changed what is in the values.
+    """
+    component = current_component()
+    if not isinstance(component, ComponentSpan) or component.ended or type(outputs) is not dict:
+        return False
+    before, component.given = component.given, (outputs, *outputs.values())
+    return len(before) == len(component.given) and all(map(is_, before, component.given))
 
 
 def _add_usage(opened: ComponentSpan, component: object) -> None:

@@ -44,8 +44,9 @@ def test_whatever_goes_wrong_the_answers_are_the_same(
     """
     Byte for byte those of a Langflow without us.
 
-    Although the collector takes connections and never answers, two vendor tracers raise wherever
-    they can, a component's attributes raise, and what it gives to be traced cannot be serialised.
+    Although the collector takes connections and never answers, the spool cannot be written, two
+    vendor tracers raise wherever they can, a component's attributes raise, and what it gives to be
+    traced, inputs and metadata, cannot be serialised.
     """
     session = new_session()
     ways = ("run", "playground streaming", "v2 sync", "v2 background")

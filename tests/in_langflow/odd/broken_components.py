@@ -68,8 +68,12 @@ def paths(whole: Any, above: str = "") -> list[str]:
 
 async def work(service: LangflowTracingService, component: Any) -> str:
     async with service.trace_component(component, "A (A-1)", {"text": "hi"}, {}):
-        service.set_outputs("A (A-1)", {"out": "done"})
-        return "done"
+        outputs = {"out": "half"}
+        service.set_outputs("A (A-1)", outputs)
+        outputs["out"] = "done"
+        for _ in range(2):  # as lfx does
+            service.set_outputs("A (A-1)", outputs)
+        return outputs["out"]
 
 
 async def main() -> None:
