@@ -10,6 +10,7 @@ from flowspan.context import (
     current_component,
     current_run,
 )
+from flowspan.links import trace_url
 from flowspan.pipeline import Pipeline, Stats, configure
 from flowspan.service import TracingService, component, run
 
@@ -31,4 +32,5 @@ __all__ = [
     "current_run",
     "propagation",
     "run",
+    "trace_url",
 ]

@@ -33,7 +33,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from flowspan import _guard, semconv
+from flowspan import _guard, _links, semconv
 from flowspan._component import Component, Edge
 from flowspan._payload import (
     MAX_ID_CHARS,
@@ -121,6 +121,7 @@ class Spans:
         self.capture_content = config.capture_content
         self.edge_is_parent = config.parenting == "edge"
         self.process_parent = _process_parent(config)
+        self.says_link = None if config.trace_url is None else _links.template(config)
         self.max_logs = max(0, config.limits.max_events - EVENTS_RESERVED)
         self._described: dict[tuple[str, str, str, str | None], dict[str, Any]] = {}
 
@@ -656,6 +657,35 @@ class Run(_Recorded, TraceContext):
                 # The component that raised it shows it; here it is shown if none did.
                 self._fail(error, event=not _stems_from(error, self._raised))
         self._marks()
+        if self._spans.says_link is not None and self.outer is None:
+            with _SAY_LINK:
+                self._say_link(self._spans.says_link, status)
+
+    @property
+    def public_id(self) -> str:
+        """The run id as it is exported."""
+        return self._shared[semconv.RUN_ID]
+
+    def _say_link(self, link: str, status: str) -> None:
+        """One line for a trace: a sub-flow or a turn of a loop has none of its own."""
+        context = self.span.get_span_context()
+        if not context.trace_flags.sampled:
+            return
+        started = getattr(self.span, "start_time", None)  # as the SDK has it
+        ended = self._until or _clock()
+        run_id = self.public_id
+        _links.say(
+            _links.fill(link, context.trace_id, run_id),
+            name=self.name,
+            status=status,
+            seconds=(ended - started) / 1e9 if isinstance(started, int) else None,
+            fields={
+                "trace_id": f"{context.trace_id:032x}",
+                "span_id": f"{context.span_id:016x}",
+                "run_id": run_id,
+                "run_name": self.name,
+            },
+        )
 
     def end_unended(self, fallback: str = semconv.STATUS_ABANDONED) -> bool:
         """
@@ -1134,6 +1164,13 @@ def end_orphans() -> None:
             run.end_unended(semconv.STATUS_OK if nested else semconv.STATUS_ABANDONED)
 
 
+def span_context_of(run_id: str) -> SpanContext | None:
+    """Of the run with this id that is open in this process, else of the last that was."""
+    with _lock:
+        found = [run.span for run in _open_runs if run.run_id == run_id and not run.ended]
+        return found[0].get_span_context() if found else _recent.get(run_id)
+
+
 def open_runs(spans: Spans) -> list[Run]:
     """The runs that *spans* has opened and that are open, or have an open component."""
     with _lock:
@@ -1188,5 +1225,6 @@ _SET_USAGE: Final = _guard.guard("record usage")
 _SET_ERROR: Final = _guard.guard("record an error")
 _TAGS: Final = _guard.guard("record tags", "the run lacks them; give a list of texts")
 _STACK: Final = _guard.guard("record a stack trace")
+_SAY_LINK: Final = _guard.guard("log the link of a run", "there is no line for it")
 _ORPHAN: Final = _guard.guard("end an abandoned run")
 _OWNER_DONE: Final = _guard.guard("end a run after its task")

@@ -28,6 +28,7 @@ from opentelemetry.context import Context
 
 from flowspan import semconv
 from flowspan._guard import guard
+from flowspan._last_resort import add_last_resort
 from flowspan._spans import ComponentSpan, Run
 from flowspan.context import RUN, current_component
 from flowspan.pipeline import Pipeline, current_pipeline
@@ -432,27 +433,12 @@ def _run_name(given: str | None) -> str | None:
     return files[0].stem if len(files) == 1 else given  # one of several: nothing says which
 
 
-class _LastResort(logging.Handler):
-    """
-    `logging.lastResort` for flowspan's warnings, but to the process's own stderr.
-
-    `lfx run` puts what is written to `sys.stderr` during a run into its answer.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if logging.getLogger().handlers or sys.__stderr__ is None:  # configured since
-            return
-        try:
-            print(f"flowspan: {self.format(record)}", file=sys.__stderr__, flush=True)
-        except Exception:  # noqa: BLE001 - a closed pipe; a warning is worth no answer
-            return
-
-
 def _warn_beside_the_answer() -> None:
+    """`lfx run` puts what is written to `sys.stderr` during a run into its answer."""
     with _SAY:
-        logger = logging.getLogger("flowspan")
-        if not logger.hasHandlers():
-            logger.addHandler(_LastResort(logging.WARNING))
+        if not logging.getLogger("flowspan").hasHandlers():
+            add_last_resort("flowspan", logging.WARNING, own_stream=True)
+        add_last_resort("flowspan.runs", logging.INFO, own_stream=True)
 
 
 def _beside(config: Config) -> Config:

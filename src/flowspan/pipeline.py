@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
-from flowspan import _guard, semconv
+from flowspan import _guard, _links, semconv
 from flowspan._config_parse import OTLP_EXPORTERS
 from flowspan._payload import clean
 from flowspan._spans import Spans, end_all_open, open_runs
@@ -164,8 +164,14 @@ class Pipeline:
         if self.config.log_level is not None:
             for name in ("opentelemetry", "flowspan"):
                 logging.getLogger(name).setLevel(self.config.log_level)
+        _links.be_ready(self.config)
         self.tracer()
         atexit.register(self._at_exit)
+
+    def link_template(self) -> str | None:
+        """What `flowspan.trace_url` fills in; for spans of another's provider only what was set."""
+        exports = self._own is not None or self.config.exporter_configured
+        return _links.template(self.config, exports=exports)
 
     def force_flush(self, timeout: float = 5.0) -> bool:
         """
@@ -306,6 +312,12 @@ def current_pipeline(adjust: Callable[[Config], Config] | None = None) -> Pipeli
                 _pipeline = opened
             pipeline = _pipeline
     return pipeline
+
+
+def pipeline_in_force() -> Pipeline | None:
+    """The one that is open, if any; opens none."""
+    pipeline = _pipeline
+    return None if pipeline is None or pipeline._closed else pipeline
 
 
 def _after_fork_in_child() -> None:

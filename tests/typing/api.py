@@ -38,9 +38,10 @@ async def sugar() -> None:
             component.add_log("line")
             component.set_usage(input_tokens=1, output_tokens=2, model="m")
     async with flowspan.run("again"), flowspan.component("B"):
+        link: str | None = flowspan.trace_url() or flowspan.trace_url("run-7")
         current: flowspan.TraceContext | None = flowspan.current_run()
         inner: flowspan.ComponentTraceContext | None = flowspan.current_component()
-        print(current, inner)
+        print(current, inner, link)
 
 
 @flowspan.run
