@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -106,6 +107,39 @@ def test_a_test_that_a_page_names_exists(page: Path):
         assert re.search(rf"^(async )?def {name}\(", tests, re.MULTILINE), f"{file}::{name}"
 
 
+# ---- docs/logs.md
+
+
+def test_python_for_logs_runs(tmp_path: Path):
+    """Block after block in one process: each line says which run wrote it, also on the span."""
+    page = (ROOT / "docs" / "logs.md").read_text()
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    use = """
+loguru.logger.remove()
+loguru.logger.add(lambda line: print(line, end=""), format="{message} {extra[run_name]}")
+with flowspan.run("Support bot", run_id="r-1"), flowspan.component("Prompt"):
+    logging.warning("with logging")
+    structlog.get_logger().info("with structlog")
+    loguru.logger.info("with loguru")
+"""
+
+    done = in_a_process(code + use, tmp_path, OTEL_TRACES_EXPORTER="console")
+
+    trace_id = f"{flowspan.propagation.trace_id('r-1'):032x}"
+    assert done.stderr == f"WARNING with logging trace_id={trace_id} run=Support bot\n"
+    by_structlog, by_loguru, *spans = done.stdout.splitlines()
+    assert json.loads(by_structlog)["trace_id"] == trace_id
+    assert by_loguru == "with loguru Support bot"
+    assert '"log.message": "with logging"' in "\n".join(spans)
+
+
+def test_the_page_for_logs_names_each_field():
+    """No field without a word on it."""
+    table = (ROOT / "docs" / "logs.md").read_text().split("| field |", 1)[1].split("\n\n", 1)[0]
+
+    assert re.findall(r"`(\w+)`", table) == list(flowspan.logs.FIELDS)
+
+
 # ---- docs/delivery.md
 
 
@@ -164,20 +198,27 @@ def blocks(heading: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
-def run(code: str, collector: Collector, directory: Path, *command: str, **variables: str) -> str:
-    """What *code* prints, in a process of its own."""
+def in_a_process(
+    code: str, directory: Path, *command: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     file = directory / "app.py"
     file.write_text(code)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FLOWSPAN_"))}
-    done = subprocess.run(
+    return subprocess.run(
         [*command, sys.executable, str(file)],
-        env=kept | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url} | variables,
+        env=kept | variables,
         cwd=directory,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def run(code: str, collector: Collector, directory: Path, *command: str, **variables: str) -> str:
+    """What *code* prints, in a process of its own."""
+    to = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url} | variables
+    done = in_a_process(code, directory, *command, **to)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 

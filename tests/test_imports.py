@@ -30,6 +30,7 @@ ORDER = (
     "pipeline",
     "_calls",
     "links",
+    "logs",
     "service",
     "__init__",
     "langchain",

@@ -1,6 +1,6 @@
 """Every run of a workflow as one OpenTelemetry trace."""
 
-from flowspan import propagation
+from flowspan import logs, propagation
 from flowspan._component import Component, Edge, TracedComponent
 from flowspan._version import __version__
 from flowspan.config import Config, ConfigError
@@ -30,6 +30,7 @@ __all__ = [
     "configure",
     "current_component",
     "current_run",
+    "logs",
     "propagation",
     "run",
     "trace_url",

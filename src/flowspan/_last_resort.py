@@ -12,7 +12,7 @@ import sys
 
 class LastResort(logging.Handler):
     """
-    Writes what no other handler takes, as it is when the line comes.
+    Writes what no other handler takes at its level, as things are when the line comes.
 
     *own_stream*: to the stderr of the process, whoever has put another in place of `sys.stderr`.
     """
@@ -23,7 +23,7 @@ class LastResort(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         stream = sys.__stderr__ if self._own_stream else sys.stderr
-        if stream is None or _is_taken(logging.getLogger(record.name)):
+        if stream is None or _is_taken(record):
             return
         try:
             print(f"flowspan: {self.format(record)}", file=stream, flush=True)
@@ -38,10 +38,12 @@ def add_last_resort(name: str, level: int, *, own_stream: bool = False) -> None:
         logger.addHandler(LastResort(level, own_stream=own_stream))
 
 
-def _is_taken(logger: logging.Logger | None) -> bool:
-    """Whether a handler of the application's gets what is logged there."""
+def _is_taken(record: logging.LogRecord) -> bool:
+    """Whether a handler of the application's gets it."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None:
-        if any(not isinstance(handler, LastResort) for handler in logger.handlers):
-            return True
+        for handler in logger.handlers:
+            if not isinstance(handler, LastResort) and record.levelno >= handler.level:
+                return True
         logger = logger.parent if logger.propagate else None
     return False

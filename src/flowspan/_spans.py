@@ -267,7 +267,7 @@ class Spans:
                 if self.edge_is_parent:
                     parent = run._last_finished(info.edges) or parent
             if inside_component and outer is not None and outer.run is run:
-                parent = _active_below(outer)
+                parent = active_below(outer)
                 parent_id = self.payloads.short(outer.component_id, MAX_ID_CHARS)
                 attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, parent_id or "")
         current = otel_context.get_current()
@@ -333,7 +333,7 @@ class Spans:
         """The context for the run's span, links to what cannot be its parent, whether a root."""
         current = otel_context.get_current()
         if outer is not None:
-            return trace.set_span_in_context(_active_below(outer), current), None, False
+            return trace.set_span_in_context(active_below(outer), current), None, False
         links: list[Link] = []
         span = trace.get_current_span(current)
         span_context = span.get_span_context()
@@ -409,7 +409,7 @@ def _unrecorded(context: Context) -> Span:
     return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
 
 
-def _active_below(component: ComponentTraceContext | TraceContext) -> Span:
+def active_below(component: ComponentTraceContext | TraceContext) -> Span:
     """The active span inside *component*: the current one, or that of a call; else its own."""
     current = trace.get_current_span()
     same_trace = current.get_span_context().trace_id == component.span.get_span_context().trace_id
@@ -495,17 +495,24 @@ class _Recorded:
                 semconv.EXCEPTION_MESSAGE, self._spans.payloads.text(_message_of(error))
             ).text
         span.set_status(StatusCode.ERROR, message or None)
-        if not event:
-            return
-        attributes: dict[str, Any] = {semconv.EXCEPTION_TYPE: kind}
+        if event:
+            span.add_event(semconv.EXCEPTION, self._exception(error, message))
+
+    def _exception(self, error: BaseException, message: str | None = None) -> dict[str, Any]:
+        """The attributes of an event that tells of *error*; *message*: its text, noted already."""
+        attributes: dict[str, Any] = {semconv.EXCEPTION_TYPE: error_type(error)}
         if self._spans.capture_content:
+            payloads = self._spans.payloads
+            if message is None:
+                text = payloads.text(_message_of(error))
+                message = self._noted(semconv.EXCEPTION_MESSAGE, text).text
             attributes[semconv.EXCEPTION_MESSAGE] = message
             with _STACK:
-                stack = self._spans.payloads.text(_stack_of(error), keep_end=True)
+                stack = payloads.text(_stack_of(error), keep_end=True)
                 attributes[semconv.EXCEPTION_STACKTRACE] = self._noted(
                     semconv.EXCEPTION_STACKTRACE, stack
                 ).text
-        span.add_event(semconv.EXCEPTION, attributes)
+        return attributes
 
     def _shown_below(self, error: BaseException) -> None:
         """A component or run below has shown *error*. The error itself is not kept alive."""
@@ -852,8 +859,10 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         with _ADD_LOG:
             self.log(message, name, type)
 
-    def log(self, message: object, name: object, type: object) -> None:
-        """`add_log` for callers that guard their own edge."""
+    def log(
+        self, message: object, name: object, type: object, error: BaseException | None = None
+    ) -> None:
+        """`add_log` for callers that guard their own edge; *error* is what the line tells of."""
         if not self._recording:
             return
         if self.ended:
@@ -873,6 +882,8 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if payload.truncated or payload.redacted:
                 self._noted(semconv.LOG_MESSAGE, payload)
             attributes[semconv.LOG_MESSAGE] = payload.text
+        if error is not None:
+            attributes |= self._exception(error)
         self.span.add_event(semconv.LOG, attributes)
 
     def set_outputs(self, outputs: object) -> None:

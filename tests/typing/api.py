@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import loguru
+import structlog
 from opentelemetry.trace import TracerProvider
 
 import flowspan
@@ -62,6 +65,20 @@ def items() -> Iterator[int]:
 @flowspan.component
 async def chunks() -> AsyncIterator[str]:
     yield "a"
+
+
+def logged() -> None:
+    logging.basicConfig(format="%(message)s %(trace_id)s")
+    flowspan.logs.correlate()
+    flowspan.logs.correlate(logging.StreamHandler())
+    logging.getLogger().addHandler(flowspan.logs.SpanHandler(logging.DEBUG))
+    logging.getLogger().addFilter(flowspan.logs.ContextFilter())
+    structlog.configure(
+        processors=[flowspan.logs.structlog_processor, structlog.processors.JSONRenderer()]
+    )
+    loguru.logger.configure(patcher=flowspan.logs.loguru_patcher)
+    found: dict[str, str] = flowspan.logs.fields()
+    print(found)
 
 
 def use() -> None:
