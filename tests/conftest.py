@@ -29,7 +29,7 @@ from flowspan.delivery._transport import Transport, make_transport
 from processes import Sink
 from programs import Programs
 
-pytest_plugins = ["backends.plugin"]
+pytest_plugins = ["backends.plugin", "pytester"]
 
 # A shell lets its background jobs ignore ctrl-C, and so would the processes that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

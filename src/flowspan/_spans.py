@@ -66,7 +66,9 @@ _MAX_RAISED: Final = 16
 if TYPE_CHECKING:
     import asyncio
 
+# `testing` puts others in their place.
 _clock = time.time_ns
+_new_run_id: Callable[[], str] = lambda: str(uuid.uuid4())  # noqa: E731
 # Re-entrant: the garbage collector may end an abandoned generator's span while it is held.
 _lock = threading.RLock()
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -372,7 +374,7 @@ def _run_id(given: object) -> str:
     run_id = identity(given)
     if run_id is None and given is not None and given != "":
         _guard.report("a run id that is no text", "it gets a new one; give a text or a UUID")
-    return run_id or str(uuid.uuid4())
+    return run_id or _new_run_id()
 
 
 def flow_name(given: str | None, flow_id: str | None) -> str:

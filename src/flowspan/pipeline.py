@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import Sampler
 
     from flowspan.delivery import DeliveryStats, DurableSpanProcessor
@@ -249,6 +250,7 @@ def _within(timeout: float, work: Callable[[], object]) -> bool:
 _lock = threading.RLock()
 _pipeline: Pipeline | None = None
 _retired: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
+_stand_in: Callable[[Config | None], Pipeline] | None = None  # what a test gets instead
 
 
 def configure(
@@ -268,6 +270,8 @@ def configure(
         raise ConfigError(
             f"tracer_provider={tracer_provider!r}: expected an opentelemetry TracerProvider or None"
         )
+    if _stand_in is not None:
+        return _stand_in(config)
     with _lock:
         before = _pipeline
         if before is not None and not before._closed and before.explicit:
@@ -339,7 +343,11 @@ _OPEN = _guard.guard("open the pipeline", "nothing is exported; check the config
 # ---- our provider
 
 
-def make_provider(config: Config, processors: Sequence[SpanProcessor]) -> SdkTracerProvider:
+def make_provider(
+    config: Config,
+    processors: Sequence[SpanProcessor],
+    id_generator: IdGenerator | None = None,
+) -> SdkTracerProvider:
     """A provider of ours with *processors*: sampler, resource, limits and trace ids by *config*."""
     _import_sdk()
     from opentelemetry.sdk.resources import Resource
@@ -366,7 +374,7 @@ def make_provider(config: Config, processors: Sequence[SpanProcessor]) -> SdkTra
         sampler=_sampler(config),
         resource=Resource.create(dict(attributes)),
         shutdown_on_exit=False,
-        id_generator=RunIdGenerator(),
+        id_generator=id_generator or RunIdGenerator(),
         span_limits=SpanLimits(**limits),
     )
     for processor in processors:
