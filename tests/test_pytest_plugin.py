@@ -322,7 +322,7 @@ def test_it_can_be_switched_off(suite: pytest.Pytester):
 
 
 def test_flowspan_may_be_there_before_pytest_starts(suite: pytest.Pytester):
-    """No warning, which would be an error here."""
+    """No warning, which would be an error here; pytest looks at what a wheel has installed."""
     suite.makepyfile(
         test_it="""
         from app import answer
@@ -330,11 +330,14 @@ def test_flowspan_may_be_there_before_pytest_starts(suite: pytest.Pytester):
         def test_answer(flowspan_spans):
             answer("Where?")
             assert flowspan_spans.tree() == {"Support bot": {"Prompt": {}}}
-        """
+        """,
+        nothing="",
     )
-    code = (
-        "import flowspan, pytest, sys; sys.exit(pytest.main(['-q', '-p', 'no:hypothesispytest']))"
-    )
+    installed = suite.mkdir("wheel-1.dist-info")
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: wheel\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[pytest11]\nnothing = nothing\n")
+    (installed / "RECORD").write_text("flowspan/__init__.py,,\nnothing.py,,\n")
+    code = "import flowspan, pytest, sys; sys.exit(pytest.main(['-q']))"
 
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=suite.path, capture_output=True, text=True, timeout=120

@@ -1,4 +1,9 @@
-"""Every run of a workflow as one OpenTelemetry trace."""
+"""
+Every run of a workflow as one OpenTelemetry trace.
+
+PYTEST_DONT_REWRITE: the package has a pytest plugin, so pytest would warn where it was imported
+before pytest was.
+"""
 
 from flowspan import logs, propagation
 from flowspan._component import Component, Edge, TracedComponent
