@@ -19,7 +19,7 @@ from opentelemetry import trace
 import flowspan.delivery
 from conftest import Spans
 from faults import Collector
-from flowspan import semconv
+from flowspan import semconv, testing
 from flowspan.config import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +138,36 @@ def test_the_page_for_logs_names_each_field():
     table = (ROOT / "docs" / "logs.md").read_text().split("| field |", 1)[1].split("\n\n", 1)[0]
 
     assert re.findall(r"`(\w+)`", table) == list(flowspan.logs.FIELDS)
+
+
+# ---- docs/testing.md
+
+
+def test_the_tests_for_users_run(pytester: pytest.Pytester):
+    """Both files as they stand; and once with the mistake that the page shows."""
+    page = (ROOT / "docs" / "testing.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        (name,) = re.findall(r"^# (\w+\.py)\n", block)
+        pytester.path.joinpath(name).write_text(block)
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=3)
+
+    tests = pytester.path / "test_shop.py"
+    tests.write_text(
+        tests.read_text().replace('{"Search": {}, "Model"', '{"Search": {}, "Modell"', 1)
+    )
+    shown = page.split("```text\n", 1)[1].split("```", 1)[0]
+    assert shown in str(pytester.runpytest_subprocess().stdout)
+
+
+def test_the_page_for_tests_names_all_that_there_is():
+    """No method of the fixture without a line, no line without a method."""
+    table = (ROOT / "docs" / "testing.md").read_text().split("| | |", 1)[1].split("\n\n", 1)[0]
+    there = {name for name in dir(testing.RecordedSpans) if not name.startswith("_")}
+
+    named = set(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
+    assert named == there | {"reports", "tracer_provider"}
 
 
 # ---- docs/delivery.md

@@ -90,6 +90,20 @@ def test_in_the_trace_of_a_request_the_real_trace_counts(configured):
     assert flowspan.trace_url("run-7") == f"{JAEGER}/trace/{7:032x}"
 
 
+def test_with_another_provider_the_real_trace_counts(configured):
+    """Its trace ids are its own: computed from the id alone the link would be wrong."""
+    configured()
+    flowspan.pipeline._pipeline.shutdown()
+    flowspan.configure(flowspan.Config(trace_url=JAEGER), tracer_provider=TracerProvider())
+
+    with flowspan.run("Support bot", run_id="run-7") as run:
+        trace_id = run.span.get_span_context().trace_id
+        assert flowspan.trace_url() == f"{JAEGER}/trace/{trace_id:032x}"
+
+    assert trace_id != propagation.trace_id("run-7")
+    assert flowspan.trace_url("run-7") == f"{JAEGER}/trace/{trace_id:032x}"
+
+
 def test_a_run_that_is_not_sampled_has_no_link(configured):
     """It would lead nowhere."""
     configured(trace_url=JAEGER, sampler="always_off")

@@ -11,6 +11,7 @@ import pytest
 from opentelemetry import trace
 
 import flowspan
+from conftest import Spans
 from flowspan import pipeline, testing
 from flowspan.context import current_run
 from flowspan.pipeline import current_pipeline
@@ -258,6 +259,18 @@ def test_an_application_that_configures_flowspan_itself(flowspan_spans: Recorded
     assert flowspan_spans.named("Support bot").attributes["flowspan.project.name"] == "Parcels"
     assert opened.force_flush()
     assert sink.bodies == []
+
+
+def test_a_provider_of_the_applications_gets_nothing(flowspan_spans: RecordedSpans):
+    """It may well export."""
+    theirs = Spans()
+    provider = pipeline.make_provider(flowspan.Config(), [theirs.processor])
+
+    flowspan.configure(tracer_provider=provider)
+    answer("Where?")
+
+    assert theirs.all() == []
+    assert list(flowspan_spans.tree()) == ["Support bot"]
 
 
 def test_another_configuration_is_an_error_as_it_is_elsewhere(flowspan_spans: RecordedSpans):

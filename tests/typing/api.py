@@ -13,6 +13,7 @@ from opentelemetry.trace import TracerProvider
 
 import flowspan
 from flowspan import propagation
+from flowspan.testing import RecordedSpan, RecordedSpans, Tree, recording
 
 
 def setup(provider: TracerProvider) -> None:
@@ -79,6 +80,19 @@ def logged() -> None:
     loguru.logger.configure(patcher=flowspan.logs.loguru_patcher)
     found: dict[str, str] = flowspan.logs.fields()
     print(found)
+
+
+def test_runs(flowspan_spans: RecordedSpans) -> None:
+    with recording() as spans:
+        name: str = spans.named("Prompt").name
+    tree: dict[str, Tree] = flowspan_spans.tree()
+    assert tree == {"Support bot": {"Prompt": {}}}
+    runs: list[RecordedSpan] = flowspan_spans.runs("Support bot")
+    status, inputs = runs[0].status, runs[0].inputs
+    flowspan_spans.tracer_provider.get_tracer("shop")
+    flowspan_spans.advance(1.5)
+    left: list[str] = flowspan_spans.end_open()
+    print(name, status, inputs, left)
 
 
 def use() -> None:

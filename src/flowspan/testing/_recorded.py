@@ -166,6 +166,20 @@ class RecordedSpan:
         return f"<{self.kind} {self.name!r} {self.status}>"
 
 
+def related(spans: Iterable[ReadableSpan]) -> list[RecordedSpan]:
+    """*spans* by start, with their parents and children."""
+    known: dict[tuple[int, int], RecordedSpan] = {}
+    for span in sorted(spans, key=lambda one: one.start_time or 0):
+        known[ids_of(span)] = RecordedSpan(span)
+    for recorded in known.values():
+        above = recorded.span.parent
+        if above is not None:
+            recorded.parent = known.get((above.trace_id, above.span_id))
+        if recorded.parent is not None:
+            recorded.parent.children.append(recorded)
+    return list(known.values())
+
+
 def _tree(spans: Iterable[RecordedSpan]) -> Tree:
     tree = Tree()
     for span in spans:
@@ -202,16 +216,7 @@ class RecordedSpans:
         """By start, with parents and children."""
         with self._lock:
             ended = list(self._ended)
-        known: dict[tuple[int, int], RecordedSpan] = {}
-        for span in sorted(ended, key=lambda one: one.start_time or 0):
-            known[ids_of(span)] = RecordedSpan(span)
-        for recorded in known.values():
-            above = recorded.span.parent
-            if above is not None:
-                recorded.parent = known.get((above.trace_id, above.span_id))
-            if recorded.parent is not None:
-                recorded.parent.children.append(recorded)
-        return list(known.values())
+        return related(ended)
 
     def runs(self, name: str | None = None) -> list[RecordedSpan]:
         """The runs, nested ones as well, of that name."""
@@ -254,8 +259,7 @@ class RecordedSpans:
         """
         return self._end_open()
 
-    def add(self, span: ReadableSpan) -> None:
-        """Called by the recorder."""
+    def _add(self, span: ReadableSpan) -> None:
         with self._lock:
             self._ended.append(span)
 

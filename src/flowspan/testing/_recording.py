@@ -45,7 +45,7 @@ class _Recorder(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         self.open.pop(ids_of(span), None)
-        self.spans.add(span)
+        self.spans._add(span)
 
     def still_open(self) -> list[str]:
         """Each as `run 'Support bot' (run-1)`, by start."""
