@@ -6,7 +6,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -187,28 +187,38 @@ class Served(Received):
         return session
 
 
+@contextmanager
+def serving(
+    python: Path, home: Path, sink: Sink, *flows: Path, log: Path, **env: str
+) -> Iterator[Served]:
+    """`lfx serve` of *flows*, as a user starts it."""
+    (address,) = free_addresses(1)
+    host, port = address.split(":")
+    command = [str(python), "-m", "lfx", "serve", "--host", host, "--port", port]
+    server = Server(
+        [*command, *map(str, flows)],
+        env=environment(home, sink, **env) | {"LANGFLOW_API_KEY": "key"},
+        health=f"http://{address}/health",
+        log=log,
+        start_timeout=120,
+    )
+    server.start()
+    try:
+        served = Served(f"http://{address}", sink)
+        with closing(served.client):
+            yield served
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def served(
     python: Path, dumped: Path, langflow_sink: Sink, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("lfx")
-    (address,) = free_addresses(1)
-    host, port = address.split(":")
-    command = [str(python), "-m", "lfx", "serve", "--host", host, "--port", port]
-    server = Server(
-        [*command, str(dumped / "hello.json"), str(dumped / "failing.json")],
-        env=environment(home, langflow_sink) | {"LANGFLOW_API_KEY": "key"},
-        health=f"http://{address}/health",
-        log=home / "lfx.log",
-        start_timeout=120,
-    )
-    server.start()
-    try:
-        served = Served(f"http://{address}", langflow_sink)
-        with closing(served.client):
-            yield served
-    finally:
-        server.stop()
+    flows = dumped / "hello.json", dumped / "failing.json"
+    with serving(python, home, langflow_sink, *flows, log=home / "lfx.log") as served:
+        yield served
 
 
 @pytest.mark.parametrize("endpoint", ["run", "stream"])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from backends._process import Server, free_addresses, wait_for
+from backends._process import wait_for
 from processes import Sink
 
 from ._server import FLOWS, environment, lfx, running_langflow
-from .test_lfx import Served
+from .test_lfx import serving
 
 JAEGER = "http://jaeger.example:16686"
 
@@ -36,38 +34,14 @@ def test_lfx_run_says_it_beside_the_answer(python: Path, sink: Sink, tmp_path: P
     assert JAEGER not in without.stderr
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "lfx.log"
-
-
-@pytest.fixture
-def served(python: Path, dumped: Path, sink: Sink, tmp_path: Path, log: Path) -> Iterator[Served]:
-    (address,) = free_addresses(1)
-    host, port = address.split(":")
-    command = [str(python), "-m", "lfx", "serve"]
-    server = Server(
-        [*command, "--host", host, "--port", port, str(dumped / "hello.json")],
-        env=environment(tmp_path, sink, FLOWSPAN_TRACE_URL=JAEGER, LANGFLOW_API_KEY="key"),
-        health=f"http://{address}/health",
-        log=log,
-        start_timeout=120,
-    )
-    server.start()
-    try:
-        served = Served(f"http://{address}", sink)
-        with closing(served.client):
-            yield served
-    finally:
-        server.stop()
-
-
-def test_lfx_serve_says_it(served: Served, log: Path):
+def test_lfx_serve_says_it(python: Path, dumped: Path, sink: Sink, tmp_path: Path):
     """On stderr, where its own logs start at warnings."""
-    served.run("Hello")
-    served.run("Hello")
-
-    wait_for(log.read_text, until=lambda text: len(said("hello", text)) == 2, timeout=20)
+    log = tmp_path / "lfx.log"
+    flow = dumped / "hello.json"
+    with serving(python, tmp_path, sink, flow, log=log, FLOWSPAN_TRACE_URL=JAEGER) as served:
+        served.run("Hello")
+        served.run("Hello")
+        wait_for(log.read_text, until=lambda text: len(said("hello", text)) == 2, timeout=20)
 
 
 @pytest.mark.parametrize(("pretty", "level"), [("true", "info"), ("false", "error")])

@@ -116,17 +116,11 @@ class _TimedTracer(Tracer):
 
     @contextmanager
     def start_as_current_span(  # type: ignore[override]
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: Any = None,
-        links: Sequence[Link] | None = (),
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-        end_on_exit: bool = True,
+        self, name: str, *given: Any, end_on_exit: bool = True, **options: Any
     ) -> Iterator[Span]:
-        span = self.start_span(name, context, kind, attributes, links, start_time)
-        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
+        span = self.start_span(name, *given, **options)
+        record, status = (
+            options.get(option, True) for option in ("record_exception", "set_status_on_exception")
+        )
+        with trace.use_span(span, end_on_exit, record, status):
             yield span
