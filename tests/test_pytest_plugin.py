@@ -17,7 +17,8 @@ def answer(question):
 """
 
 
-OTHERS = ("hypothesispytest", "langsmith_plugin")  # of this environment; they import half of it
+# of this environment; they import half of it
+WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:langsmith_plugin")
 
 
 @pytest.fixture
@@ -32,8 +33,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    others = [option for name in OTHERS for option in ("-p", f"no:{name}")]
-    return suite.runpytest_subprocess(*others, *arguments, timeout=120)
+    return suite.runpytest_subprocess(*WITHOUT_OTHERS, *arguments, timeout=300)
 
 
 def test_the_example_of_everyday(suite: pytest.Pytester):
@@ -337,10 +337,14 @@ def test_flowspan_may_be_there_before_pytest_starts(suite: pytest.Pytester):
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: wheel\nVersion: 1\n")
     (installed / "entry_points.txt").write_text("[pytest11]\nnothing = nothing\n")
     (installed / "RECORD").write_text("flowspan/__init__.py,,\nnothing.py,,\n")
-    code = "import flowspan, pytest, sys; sys.exit(pytest.main(['-q']))"
+    code = "import flowspan, pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
 
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=suite.path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, "-q", *WITHOUT_OTHERS],
+        cwd=suite.path,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
