@@ -34,6 +34,8 @@ ORDER = (
     "service",
     "__init__",
     "langchain",
+    "_langflow_request",
+    "_langflow_warnings",
     "langflow",
     "testing",
     "cli",

@@ -33,10 +33,12 @@ PHOENIX = "http://localhost:6006/redirects/traces/{trace_id}"
 
 @pytest.fixture(autouse=True)
 def level_as_before():
-    """The level of the logger that a configuration may have set."""
-    before = _links.logger.level
+    """What a configuration may have set: the level of the logger, a handler of last resort."""
+    ours = logging.getLogger("flowspan")
+    before, handlers = _links.logger.level, list(ours.handlers)
     yield
     _links.logger.setLevel(before)
+    ours.handlers = handlers
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -1,49 +1,51 @@
 """
-Where a line of flowspan's goes that nobody has made a place for: `logging.lastResort`, of our own.
+Where a line of flowspan's goes that no handler shows: `logging.lastResort`, of our own.
 
-Python's own shows warnings only, and asks no one which stream may be written to. Leans on nothing.
+Python's own shows warnings only, and knows nothing of handlers that show less than they take.
+Leans on nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 
 class LastResort(logging.Handler):
-    """
-    Writes what no other handler takes at its level, as things are when the line comes.
-
-    *own_stream*: to the stderr of the process, whoever has put another in place of `sys.stderr`.
-    """
-
-    def __init__(self, level: int, *, own_stream: bool = False) -> None:
-        super().__init__(level)
-        self._own_stream = own_stream
+    """Writes to stderr what no other handler shows, as things are when the line comes."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.__stderr__ if self._own_stream else sys.stderr
-        if stream is None or _is_taken(record):
-            return
         try:
-            print(f"flowspan: {self.format(record)}", file=stream, flush=True)
+            stream = self.stream()
+            if stream is not None and not self._is_shown(record):
+                print(f"flowspan: {self.format(record)}", file=stream, flush=True)
         except Exception:  # noqa: BLE001 - a closed pipe; a line is worth no answer
             return
 
+    def stream(self) -> TextIO | None:
+        return sys.stderr
 
-def add_last_resort(name: str, level: int, *, own_stream: bool = False) -> None:
-    """Give the logger *name* one, once. The first decides on the stream."""
-    logger = logging.getLogger(name)
-    if not any(isinstance(handler, LastResort) for handler in logger.handlers):
-        logger.addHandler(LastResort(level, own_stream=own_stream))
+    def loses(self, handler: logging.Handler, level: int) -> bool:
+        """Whether *handler* takes that level and shows it to nobody."""
+        return False
+
+    def _is_shown(self, record: logging.LogRecord) -> bool:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            for handler in logger.handlers:
+                takes = record.levelno >= handler.level and not isinstance(handler, LastResort)
+                if takes and not self.loses(handler, record.levelno):
+                    return True
+            logger = logger.parent if logger.propagate else None
+        return False
 
 
-def _is_taken(record: logging.LogRecord) -> bool:
-    """Whether a handler of the application's gets it."""
-    logger: logging.Logger | None = logging.getLogger(record.name)
-    while logger is not None:
-        for handler in logger.handlers:
-            if not isinstance(handler, LastResort) and record.levelno >= handler.level:
-                return True
-        logger = logger.parent if logger.propagate else None
-    return False
+def set_last_resort(handler: LastResort, *, instead: bool = False) -> None:
+    """Give the logger `flowspan` one, if it has none, or *instead* of the one that it has."""
+    logger = logging.getLogger("flowspan")
+    before = [one for one in logger.handlers if isinstance(one, LastResort)]
+    if instead or not before:
+        for one in before:
+            logger.removeHandler(one)
+        logger.addHandler(handler)

@@ -12,7 +12,7 @@ import re
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from flowspan._last_resort import add_last_resort
+from flowspan._last_resort import LastResort, set_last_resort
 from flowspan.config import Config
 
 logger = logging.getLogger("flowspan.runs")
@@ -56,7 +56,7 @@ def be_ready(config: Config) -> None:
     if config.trace_url is not None:
         if config.log_level is None and logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)
-        add_last_resort(logger.name, logging.INFO)
+        set_last_resort(LastResort(logging.INFO))
 
 
 def say(

@@ -75,7 +75,7 @@ _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 _lone_components: set[ComponentSpan] = set()
 _lone_calls: set[Any] = set()  # of models, tools, …, outside a run: see `_calls`
 _orphans: deque[Run] = deque()
-_recent: OrderedDict[str, SpanContext] = OrderedDict()
+_recent: OrderedDict[str, tuple[SpanContext, SpanContext | None]] = OrderedDict()  # and its parent
 _call_in_context: Callable[[], Any] | None = None  # a bridge's way to the open call around the code
 
 
@@ -340,7 +340,7 @@ class Spans:
         span = trace.get_current_span(current)
         span_context = span.get_span_context()
         with _lock:
-            earlier = _recent.get(run.run_id)
+            earlier, _ = _recent.get(run.run_id, (None, None))
         if earlier is not None:
             links.append(Link(earlier, {semconv.LINK_TYPE: semconv.LINK_RESUME}))
         if not span_context.is_valid:
@@ -386,6 +386,17 @@ def flow_name(given: str | None, flow_id: str | None) -> str:
     else:
         given = _UUID_SUFFIX.sub("", given)
     return given if given.strip() and given != "None" else "flow"
+
+
+def parent_of_earlier(run_id: object) -> Span | None:
+    """What the latest run of that id in this process is below: one in context, or an ended one."""
+    given, before = identity(run_id), RUN.get()
+    if isinstance(before, Run) and before.run_id == given:
+        parent = getattr(before.span, "parent", None)
+    else:
+        with _lock:
+            _, parent = _recent.get(given or "", (None, None))
+    return None if parent is None else trace.NonRecordingSpan(parent)
 
 
 def _process_parent(config: Config) -> Span | None:
@@ -555,6 +566,7 @@ class Run(_Recorded, TraceContext):
         *_RECORDED,
         "_callback",
         "_finished",
+        "_last_end",
         "_loop_task",
         "_open",
         "_outcome",
@@ -566,6 +578,7 @@ class Run(_Recorded, TraceContext):
         "_unhandled",
         "_until",
         "_usage",
+        "over_with_task",
     )
 
     _shared: dict[str, str]
@@ -583,6 +596,8 @@ class Run(_Recorded, TraceContext):
         self._outcome: _Outcome | None = None  # what its task says of it
         self._unhandled: dict[str, _Outcome] = {}  # by component id: what nobody went on from
         self._until: int | None = None  # when it was over, if nobody ends it
+        self.over_with_task = False  # whoever started it never says that it has ended
+        self._last_end: int | None = None  # of its components, where only they say it
         self._loop_task: weakref.ref[asyncio.Task[Any]] | None = None
         self._callback: Any = None
         self._thread = threading.get_ident()
@@ -638,7 +653,8 @@ class Run(_Recorded, TraceContext):
             outer._nested_ended(self)
         elif self._recording:
             with _lock:
-                _recent[self.run_id] = self.span.get_span_context()
+                parent = getattr(self.span, "parent", None)
+                _recent[self.run_id] = self.span.get_span_context(), parent
                 _recent.move_to_end(self.run_id)
                 if len(_recent) > _MAX_RECENT:
                     _recent.popitem(last=False)
@@ -702,6 +718,10 @@ class Run(_Recorded, TraceContext):
 
         Of its components only what nobody handled: no second try went well, nothing followed.
         """
+        end_time = self._until
+        if self.over_with_task:
+            end_time = self._last_end or end_time
+            fallback = semconv.STATUS_OK if self._until is not None else fallback
         if self._failure() is not None:
             status = semconv.STATUS_ERROR
         elif self._outcome is not None:
@@ -712,7 +732,7 @@ class Run(_Recorded, TraceContext):
             status = semconv.STATUS_CANCELLED
         else:
             status = fallback
-        return self.end(status=status, end_time=self._until)
+        return self.end(status=status, end_time=end_time)
 
     def _failure(self) -> _Outcome | None:
         """The error of its task, else the first of its components' that nobody handled."""
@@ -780,6 +800,8 @@ class Run(_Recorded, TraceContext):
 
     def _ended(self, component: ComponentSpan, error: BaseException | None) -> None:
         self._open.discard(component)
+        if self.over_with_task:
+            self._last_end = getattr(component.span, "end_time", None)
         if self._spans.edge_is_parent:
             self._finished.pop(component.component_id, None)
             self._finished[component.component_id] = None
@@ -1181,7 +1203,7 @@ def span_context_of(run_id: str) -> SpanContext | None:
     """Of the run with this id that is open in this process, else of the last that was."""
     with _lock:
         found = [run.span for run in _open_runs if run.run_id == run_id and not run.ended]
-        return found[0].get_span_context() if found else _recent.get(run_id)
+        return found[0].get_span_context() if found else _recent.get(run_id, (None, None))[0]
 
 
 def open_runs(spans: Spans) -> list[Run]:

@@ -36,9 +36,8 @@ def test_lfx_run_says_it_beside_the_answer(python: Path, sink: Sink, tmp_path: P
 
 def test_lfx_serve_says_it(python: Path, dumped: Path, sink: Sink, tmp_path: Path):
     """On stderr, where its own logs start at warnings."""
-    log = tmp_path / "lfx.log"
     flow = dumped / "hello.json"
-    with serving(python, tmp_path, sink, flow, log=log, FLOWSPAN_TRACE_URL=JAEGER) as served:
+    with serving(python, tmp_path, sink, flow, FLOWSPAN_TRACE_URL=JAEGER) as (served, log):
         served.run("Hello")
         served.run("Hello")
         wait_for(log.read_text, until=lambda text: len(said("hello", text)) == 2, timeout=20)
