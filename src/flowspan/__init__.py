@@ -1,6 +1,11 @@
-"""Every run of a workflow as one OpenTelemetry trace."""
+"""
+Every run of a workflow as one OpenTelemetry trace.
 
-from flowspan import propagation
+PYTEST_DONT_REWRITE: the package has a pytest plugin, so pytest would warn where it was imported
+before pytest was.
+"""
+
+from flowspan import logs, propagation
 from flowspan._component import Component, Edge, TracedComponent
 from flowspan._version import __version__
 from flowspan.config import Config, ConfigError
@@ -10,6 +15,7 @@ from flowspan.context import (
     current_component,
     current_run,
 )
+from flowspan.links import trace_url
 from flowspan.pipeline import Pipeline, Stats, configure
 from flowspan.service import TracingService, component, run
 
@@ -29,6 +35,8 @@ __all__ = [
     "configure",
     "current_component",
     "current_run",
+    "logs",
     "propagation",
     "run",
+    "trace_url",
 ]
