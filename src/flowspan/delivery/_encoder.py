@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import Event, EventBase, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
+from flowspan._light_span import EventRecord, LightSpan
 from flowspan.delivery._attributes import Attributes, Strings, keep, plain, text_field, utf8
 from flowspan.delivery._wire import SMALL, framed, varint
 
@@ -56,6 +57,18 @@ class Batch(NamedTuple):
     spans: int
 
 
+class Encoded(NamedTuple):
+    """A span that is encoded already; *resource* and *scope* are the encoder's own."""
+
+    span_id: int
+    resource: bytes
+    scope: bytes
+    data: bytes
+
+
+_new_encoded: Final = tuple.__new__  # without the call that a named tuple puts before it
+
+
 class Encoder:
     """
     Encodes spans into requests of at most *max_bytes*; only a single span may be larger.
@@ -83,34 +96,44 @@ class Encoder:
 
     def encode(
         self,
-        spans: Sequence[ReadableSpan],
+        spans: Sequence[ReadableSpan | Encoded],
         breathe: Callable[[], None] = _give_up_the_gil,
     ) -> list[Batch]:
         """
         *spans* as requests, each grouped by resource and scope.
 
-        *breathe* is called after every 8 spans: the place to give up the GIL.
+        *breathe* is called after every 8 that are encoded here: the place to give up the GIL.
         """
         batches: list[Batch] = []
         request = _Request()
-        for number, span in enumerate(spans, 1):
-            try:
-                resource = self._resource(span.resource)
-                scope = self._scope(span.instrumentation_scope)
-                data = self._span(span)
-            except Exception as error:  # noqa: BLE001 - a span is what others made of it
-                if self._on_failure is not None:
-                    self._on_failure(error)
-            else:
-                if not request.add(resource, scope, data, self._max_bytes):
-                    batches.append(request.batch())
-                    request = _Request()
-                    request.add(resource, scope, data, self._max_bytes)
-            if not number % BREATHE_EVERY:
-                breathe()
+        encoded = 0
+        for span in spans:
+            if not isinstance(span, Encoded):
+                encoded += 1
+                try:
+                    span = self.encode_one(span)
+                except Exception as error:  # noqa: BLE001 - a span is what others made of it
+                    if self._on_failure is not None:
+                        self._on_failure(error)
+                    continue
+                finally:
+                    if not encoded % BREATHE_EVERY:
+                        breathe()
+            _, resource, scope, data = span
+            if not request.add(resource, scope, data, self._max_bytes):
+                batches.append(request.batch())
+                request = _Request()
+                request.add(resource, scope, data, self._max_bytes)
         if request.spans:
             batches.append(request.batch())
         return batches
+
+    def encode_one(self, span: ReadableSpan) -> Encoded:
+        """For `encode` later. Raises what is raised when *span* cannot be encoded."""
+        resource = self._resource(span.resource)
+        scope = self._scope(span.instrumentation_scope)
+        data = self._span(span)
+        return _new_encoded(Encoded, (span.context.span_id, resource, scope, data))
 
     def encode_open(self, span: ReadableSpan) -> bytes:
         """
@@ -120,8 +143,8 @@ class Encoder:
         """
         try:
             request = _Request()
-            scope = self._scope(span.instrumentation_scope)
-            request.add(self._resource(span.resource), scope, self._span(span), 0)
+            _, resource, scope, data = self.encode_one(span)
+            request.add(resource, scope, data, 0)
         except Exception as error:
             raise ValueError(f"a span that cannot be encoded: {type(error).__name__}") from error
         return request.batch().body
@@ -155,21 +178,24 @@ class Encoder:
         else:
             out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
             out.append(_SPAN_FLAGS[parent.is_remote is True])
-        attributes = span.attributes
-        if attributes:
-            self._span_attributes(plain(attributes), out)
+        lost_events, lost_links = span.dropped_events, span.dropped_links
+        if type(span) is LightSpan:  # from its records, without the objects that it makes of them
+            self._span_attributes(span.values.copy(), out)
+            if records := span.event_records:
+                self._write_event_records(records.copy(), out)
+        else:
+            if attributes := span.attributes:
+                self._span_attributes(plain(attributes), out)
+            if events := span.events:
+                lost_events += self._write_events(events, out)
+        if links := span.links:
+            lost_links += self._write_links(links, out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
-        lost = span.dropped_events
-        if events := span.events:
-            lost += self._write_events(events, out)
-        if lost:
-            out += (b"\x60", _count(lost))
-        lost = span.dropped_links
-        if links := span.links:
-            lost += self._write_links(links, out)
-        if lost:
-            out += (b"\x70", _count(lost))
+        if lost_events:
+            out += (b"\x60", _count(lost_events))
+        if lost_links:
+            out += (b"\x70", _count(lost_links))
         out.append(_status(span.status))
         data = b"".join(out)
         return b"".join((b"\x12", varint(len(data)), data))
@@ -200,6 +226,20 @@ class Encoder:
             size = len(data)
             out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
         return lost
+
+    def _write_event_records(self, records: Iterable[EventRecord], out: list[bytes]) -> None:
+        write = self._event_attributes
+        name_of = self._event_names
+        for name, at, attributes, dropped in records:
+            if type(at) is not int or not 0 <= at <= _MAX_64:
+                at = _nanos(at)
+            parts = [_pack_time(_TIME, at), name_of(name)]
+            write(attributes, parts)
+            if dropped:
+                parts += (b"\x20", _count(dropped))
+            data = b"".join(parts)
+            size = len(data)
+            out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
 
     def _write_links(self, links: Iterable[Link], out: list[bytes]) -> int:
         """Returns how many there were that are no links, or have ids that are none."""
