@@ -43,8 +43,10 @@ class Recorder(NamedTuple):
     processor: SpanProcessor
     scope: InstrumentationScope
     info: InstrumentationInfo
+    most: int | None
+    """Attributes of a span."""
     takes_any_length: bool
-    """Whether texts of attributes are as long as they like, as they are by default."""
+    """Whether these are as long as they like, as they are by default."""
 
 
 class LightSpan(sdk.Span):
@@ -142,13 +144,11 @@ class LightSpan(sdk.Span):
         recorder = self._recorder
         if type(value) in _PLAIN and type(key) is str and key and recorder.takes_any_length:
             with self._lock:
-                ended = self.end_time is not None
-                if not ended:
-                    full = self._put(key, value)
-            if ended:
-                logger.warning("Setting attribute on ended span.")
-            elif full:
-                _say_full()
+                values = self.values
+                if self.end_time is None and key not in values and len(values) != recorder.most:
+                    values[key] = value
+                    return
+            self._put_all({key: value}, 0)
             return
         limits = recorder.limits
         one = BoundedAttributes(
@@ -303,7 +303,7 @@ class LightSpan(sdk.Span):
         attributes = self.values
         if key in attributes:
             del attributes[key]
-        elif len(attributes) == self._recorder.limits.max_span_attributes:
+        elif len(attributes) == self._recorder.most:
             self.dropped_attributes += 1
             if not attributes:
                 return False  # none is kept

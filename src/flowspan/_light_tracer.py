@@ -96,6 +96,7 @@ class LightTracer(sdk.Tracer):
             tracer.span_processor,
             scope,
             tracer.instrumentation_info,
+            limits.max_span_attributes,
             limits.max_span_attribute_length is None,
         )
 

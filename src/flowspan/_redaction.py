@@ -276,7 +276,7 @@ def _long_runs(data: bytes, runs: bytes, start: int) -> bytes:
         if end < 0:
             end = len(data)
         run = data[start:end]
-        if len(run) <= _LONGEST_CARD or run.strip(_HEXADECIMAL):
+        if len(run) <= _LONGEST_CARD or run.translate(None, _HEXADECIMAL):
             found.append(run)
         start = runs.find(_RUN, end)
     return data
