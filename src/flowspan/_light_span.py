@@ -150,6 +150,9 @@ class LightSpan(sdk.Span):
                     return
             self._put_all({key: value}, 0)
             return
+        if self.end_time is not None:
+            logger.warning("Setting attribute on ended span.")
+            return
         limits = recorder.limits
         one = BoundedAttributes(
             1 if limits.max_span_attributes != 0 else 0,
@@ -160,6 +163,9 @@ class LightSpan(sdk.Span):
         self._put_all(dict(one), one.dropped)
 
     def set_attributes(self, attributes: Mapping[str, types.AnyValue]) -> None:
+        if self.end_time is not None:
+            logger.warning("Setting attribute on ended span.")
+            return
         limits = self._recorder.limits
         if limits.max_span_attributes == 0:
             self._put_all({}, len(attributes))
@@ -268,8 +274,8 @@ class LightSpan(sdk.Span):
         )
 
     @property
-    def instrumentation_info(self) -> InstrumentationInfo:
-        return self._recorder.info
+    def instrumentation_info(self) -> InstrumentationInfo | None:
+        return self._readable_span().instrumentation_info  # which says that it is deprecated
 
     def to_json(self, indent: int | None = 4) -> str:
         text: str = self._readable_span().to_json(indent)
