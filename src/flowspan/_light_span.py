@@ -27,7 +27,7 @@ from opentelemetry.util import types
 
 logger = logging.getLogger("opentelemetry.sdk.trace")  # what is said is what the SDK says
 
-UNSET: Final = Status(StatusCode.UNSET)
+NO_STATUS: Final = Status(StatusCode.UNSET)
 _PLAIN: Final = frozenset((str, int, float, bool, bytes, type(None)))
 _TEXT: Final = frozenset((str,))
 
@@ -115,7 +115,7 @@ class LightSpan(sdk.Span):
         self.kind = kind
         self.resource = resource
         self.instrumentation_scope = recorder.scope
-        self.status = UNSET
+        self.status = NO_STATUS
         self.end_time = None
         self.event_records = []
         self.link_records = []

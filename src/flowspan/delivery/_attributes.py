@@ -49,10 +49,14 @@ class Attributes:
         for item in attributes.items():
             key, value = item
             kind = type(value)
-            if kind is not str or type(key) is not str:
-                if kind is not int or type(key) is not str:
-                    out.append(self._field(key, _any(value)))
-                    continue
+            if kind is str and type(key) is str:
+                short = len(value) <= _SHORT
+                if short:
+                    field = known.get(item)
+                    if field is not None:
+                        out.append(field)
+                        continue
+            elif kind is int and type(key) is str:
                 field = numbers.get(item)
                 if field is None:
                     field = self._field(key, _any(value))
@@ -60,12 +64,9 @@ class Attributes:
                         keep(numbers, item, field)
                 out.append(field)
                 continue
-            short = len(value) <= _SHORT
-            if short:
-                field = known.get(item)
-                if field is not None:
-                    out.append(field)
-                    continue
+            else:
+                out.append(self._field(key, _any(value)))
+                continue
             try:
                 data = value.encode()
             except UnicodeEncodeError:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import Event, EventBase, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
-from flowspan._light_span import EventRecord, LightSpan
+from flowspan._light_span import NO_STATUS, EventRecord, LightSpan
 from flowspan.delivery._attributes import Attributes, Strings, keep, plain, text_field, utf8
 from flowspan.delivery._wire import SMALL, framed, varint
 
@@ -44,6 +44,9 @@ _UNSET: Final = b"\x7a\x00"  # field 15, nothing in it
 # Whether the parent, or the span of a link, is in another process is known (8) and so (9th bit).
 _SPAN_FLAGS: Final = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x03\x00\x00"}
 _LINK_FLAGS: Final = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
+
+
+_NO_STATE: Final = SpanContext(0, 0, is_remote=False).trace_state  # nearly every span's
 
 
 def _give_up_the_gil() -> None:
@@ -132,7 +135,7 @@ class Encoder:
         """For `encode` later. Raises what is raised when *span* cannot be encoded."""
         resource = self._resource(span.resource)
         scope = self._scope(span.instrumentation_scope)
-        data = self._span(span)
+        data = self._light(span) if type(span) is LightSpan else self._span(span)
         return _new_encoded(Encoded, (span.context.span_id, resource, scope, data))
 
     def encode_open(self, span: ReadableSpan) -> bytes:
@@ -178,27 +181,66 @@ class Encoder:
         else:
             out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
             out.append(_SPAN_FLAGS[parent.is_remote is True])
-        lost_events, lost_links = span.dropped_events, span.dropped_links
-        if type(span) is LightSpan:  # from its records, without the objects that it makes of them
-            self._span_attributes(span.values.copy(), out)
-            if records := span.event_records:
-                self._write_event_records(records.copy(), out)
-        else:
-            if attributes := span.attributes:
-                self._span_attributes(plain(attributes), out)
-            if events := span.events:
-                lost_events += self._write_events(events, out)
-        if links := span.links:
-            lost_links += self._write_links(links, out)
+        attributes = span.attributes
+        if attributes:
+            self._span_attributes(plain(attributes), out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
-        if lost_events:
-            out += (b"\x60", _count(lost_events))
-        if lost_links:
-            out += (b"\x70", _count(lost_links))
+        lost = span.dropped_events
+        if events := span.events:
+            lost += self._write_events(events, out)
+        if lost:
+            out += (b"\x60", _count(lost))
+        lost = span.dropped_links
+        if links := span.links:
+            lost += self._write_links(links, out)
+        if lost:
+            out += (b"\x70", _count(lost))
         out.append(_status(span.status))
         data = b"".join(out)
         return b"".join((b"\x12", varint(len(data)), data))
+
+    def _light(self, span: LightSpan) -> bytes:
+        """As `_span`, from what the span has recorded: without the objects that it is shown in."""
+        context, parent = span.context, span.parent
+        start, end = span.start_time, span.end_time
+        if type(start) is not int or not 0 <= start <= _MAX_64:
+            start = _nanos(start)
+        if type(end) is not int or not 0 <= end <= _MAX_64:
+            end = _nanos(end)
+        out = [
+            b"\x0a\x10",
+            context.trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            context.span_id.to_bytes(8, "big"),
+            self._names(span.name),
+            _KINDS.get(id(span.kind), _INTERNAL),
+            _pack_times(_START, start, _END, end),
+        ]
+        state = context.trace_state
+        if state is not _NO_STATE and (header := _trace_state(context)):
+            out.append(framed(3, header))
+        if parent is None:
+            out.append(_SPAN_FLAGS[False])
+        else:
+            remote = _SPAN_FLAGS[parent.is_remote is True]
+            out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"), remote)
+        self._span_attributes(span.values.copy(), out)
+        if dropped := span.dropped_attributes:
+            out += (b"\x50", _count(dropped))
+        if span.event_records:
+            self._write_event_records(span.event_records.copy(), out)
+        if dropped := span.dropped_events:
+            out += (b"\x60", _count(dropped))
+        lost = span.dropped_links
+        if span.link_records:
+            lost += self._write_links(span.links, out)
+        if lost:
+            out += (b"\x70", _count(lost))
+        out.append(_UNSET if span.status is NO_STATUS else _status(span.status))
+        data = b"".join(out)
+        size = len(data)
+        return b"".join((b"\x12", SMALL[size] if size < 4096 else varint(size), data))
 
     def _write_events(self, events: Iterable[Event], out: list[bytes]) -> int:
         """Returns how many there were that are no events."""
