@@ -52,9 +52,10 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from flowspan import Config, pipeline
+from flowspan import Config, _guard, pipeline
 from flowspan._light_span import LightSpan
 from flowspan._light_tracer import LightTracer, LightTracerProvider
+from flowspan.delivery import DurableSpanProcessor
 from flowspan.delivery._encoder import Encoder
 from test_encoder import Numbered, attributes, contexts, parsed, stock, texts, values
 
@@ -509,3 +510,41 @@ def test_ours_is_light_and_theirs_is_not():
     assert isinstance(provider, LightTracerProvider)
     assert isinstance(provider.get_tracer("s").start_span("it"), LightSpan)
     assert isinstance(SynchronousMultiSpanProcessor(), SpanProcessor)
+
+
+# --- on its way out
+
+
+def test_it_is_encoded_when_it_ends(faulty, tmp_path):
+    """So its end costs a little more and the thread behind next to nothing; what arrives is all."""
+    (_, _), (provider, _) = both()
+    processor = DurableSpanProcessor(endpoint=f"{faulty.url}/v1/traces", spool_dir=str(tmp_path))
+    provider.add_span_processor(processor)
+    with provider.get_tracer("s").start_as_current_span("it", attributes={"a": 1}) as span:
+        span.add_event("e", {"b": 2})
+
+    assert processor.force_flush()
+    (arrived,) = faulty.spans
+    assert (arrived.name, [event.name for event in arrived.events]) == ("it", ["e"])
+    assert [attribute.key for attribute in arrived.attributes] == ["a", "from a processor"]
+    processor.shutdown()
+
+
+def test_one_that_cannot_be_encoded_is_counted_and_costs_only_itself(faulty, tmp_path, failures):
+    """Ids that are too long, of an id generator of somebody's."""
+    numbers = iter([1, 2**64, 3])
+    (_, _), (provider, _) = both()
+    provider.id_generator.generate_span_id = lambda: next(numbers)  # type: ignore[method-assign]
+    processor = DurableSpanProcessor(endpoint=f"{faulty.url}/v1/traces", spool_dir=str(tmp_path))
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("s")
+    previous = _guard.set_handler(lambda kind, error, advice: failures.append(kind))
+    for name in ("first", "too long", "last"):
+        tracer.start_span(name).end()
+    processor.force_flush()
+    _guard.set_handler(previous)
+
+    assert {span.name for span in faulty.spans} == {"first", "last"}
+    assert processor.stats().dropped == {"not encoded": 1}
+    assert failures == ["could not encode a span"]
+    processor.shutdown()

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import Event, EventBase, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
-from flowspan._light_span import NO_STATUS, EventRecord, LightSpan
+from flowspan._light_span import NO_STATUS, LightSpan
 from flowspan.delivery._attributes import Attributes, Strings, keep, plain, text_field, utf8
 from flowspan.delivery._wire import SMALL, framed, varint
 
@@ -157,21 +157,7 @@ class Encoder:
         context: Any = span.get_span_context()  # these two may be anything
         if not issubclass(type(context), SpanContext):
             raise TypeError("a span without a context")
-        start = span.start_time
-        end = span.end_time
-        if type(start) is not int or not 0 <= start <= _MAX_64:
-            start = _nanos(start)
-        if type(end) is not int or not 0 <= end <= _MAX_64:
-            end = _nanos(end)
-        out = [
-            b"\x0a\x10",
-            context.trace_id.to_bytes(16, "big"),
-            b"\x12\x08",
-            context.span_id.to_bytes(8, "big"),
-            self._names(span.name),
-            _KINDS.get(id(span.kind), _INTERNAL),
-            _pack_times(_START, start, _END, end),
-        ]
+        out = self._head(span, context)
         state = _trace_state(context)
         if state:
             out.append(framed(3, state))
@@ -200,15 +186,14 @@ class Encoder:
         data = b"".join(out)
         return b"".join((b"\x12", varint(len(data)), data))
 
-    def _light(self, span: LightSpan) -> bytes:
-        """As `_span`, from what the span has recorded: without the objects that it is shown in."""
-        context, parent = span.context, span.parent
+    def _head(self, span: ReadableSpan, context: SpanContext) -> list[bytes]:
+        """What each span begins with."""
         start, end = span.start_time, span.end_time
         if type(start) is not int or not 0 <= start <= _MAX_64:
             start = _nanos(start)
         if type(end) is not int or not 0 <= end <= _MAX_64:
             end = _nanos(end)
-        out = [
+        return [
             b"\x0a\x10",
             context.trace_id.to_bytes(16, "big"),
             b"\x12\x08",
@@ -217,6 +202,11 @@ class Encoder:
             _KINDS.get(id(span.kind), _INTERNAL),
             _pack_times(_START, start, _END, end),
         ]
+
+    def _light(self, span: LightSpan) -> bytes:
+        """As `_span`, from what the span has recorded: without the objects that it is shown in."""
+        context, parent = span.context, span.parent
+        out = self._head(span, context)
         state = context.trace_state
         if state is not _NO_STATE and (header := _trace_state(context)):
             out.append(framed(3, header))
@@ -228,8 +218,8 @@ class Encoder:
         self._span_attributes(span.values.copy(), out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
-        if span.event_records:
-            self._write_event_records(span.event_records.copy(), out)
+        for record in span.event_records.copy():
+            self._write_event(*record, out)
         if dropped := span.dropped_events:
             out += (b"\x60", _count(dropped))
         lost = span.dropped_links
@@ -245,43 +235,32 @@ class Encoder:
     def _write_events(self, events: Iterable[Event], out: list[bytes]) -> int:
         """Returns how many there were that are no events."""
         lost = 0
-        write = self._event_attributes
-        name_of = self._event_names
         for event in events:
             if type(event) is not Event and not issubclass(type(event), EventBase):
                 lost += 1
                 continue
-            at = event.timestamp
-            if type(at) is not int or not 0 <= at <= _MAX_64:
-                at = _nanos(at)
-            parts = [_pack_time(_TIME, at), name_of(event.name)]
             attributes = event.attributes
             if type(attributes) is BoundedAttributes:  # nearly always: one look at it, not four
                 dropped = attributes.dropped
-                write(attributes.copy(), parts)  # type: ignore[arg-type]
+                kept: Any = attributes.copy()
             else:
                 dropped = event.dropped_attributes
-                write(plain(attributes), parts)
-            if dropped:
-                parts += (b"\x20", _count(dropped))
-            data = b"".join(parts)
-            size = len(data)
-            out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
+                kept = plain(attributes)
+            self._write_event(event.name, event.timestamp, kept, dropped, out)
         return lost
 
-    def _write_event_records(self, records: Iterable[EventRecord], out: list[bytes]) -> None:
-        write = self._event_attributes
-        name_of = self._event_names
-        for name, at, attributes, dropped in records:
-            if type(at) is not int or not 0 <= at <= _MAX_64:
-                at = _nanos(at)
-            parts = [_pack_time(_TIME, at), name_of(name)]
-            write(attributes, parts)
-            if dropped:
-                parts += (b"\x20", _count(dropped))
-            data = b"".join(parts)
-            size = len(data)
-            out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
+    def _write_event(
+        self, name: str, at: int, attributes: dict[str, Any], dropped: int, out: list[bytes]
+    ) -> None:
+        if type(at) is not int or not 0 <= at <= _MAX_64:
+            at = _nanos(at)
+        parts = [_pack_time(_TIME, at), self._event_names(name)]
+        self._event_attributes(attributes, parts)
+        if dropped:
+            parts += (b"\x20", _count(dropped))
+        data = b"".join(parts)
+        size = len(data)
+        out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
 
     def _write_links(self, links: Iterable[Link], out: list[bytes]) -> int:
         """Returns how many there were that are no links, or have ids that are none."""
