@@ -2,8 +2,9 @@
 Finished spans -> the store, behind `DurableSpanProcessor`; the exporter takes it from there.
 
 `on_end` puts a span into a queue and returns. A thread of its own encodes the queue every 20 ms,
-while there is anything, and appends it to the store; idle, it sleeps without a timer. What is open
-for longer than that is written down as well, so that it is not lost with its process.
+while there is anything, and appends it to the store; idle, it sleeps without a timer. Spans of our
+own provider are encoded before they are queued. What is open for longer than that is written down
+as well, so that it is not lost with its process.
 """
 
 from __future__ import annotations
