@@ -354,8 +354,10 @@ def make_provider(
     """A provider of ours with *processors*: sampler, resource, limits and trace ids by *config*."""
     _import_sdk()
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+    from opentelemetry.sdk.trace import SpanLimits
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    from flowspan._light_tracer import LightTracerProvider
 
     class RunIdGenerator(RandomIdGenerator):
         """Random ids, but for the root span of a run: its trace id comes from its run id."""
@@ -373,10 +375,9 @@ def make_provider(
         name: SpanLimits.UNSET if limit is None else limit
         for name, limit in asdict(config.limits).items()
     }
-    provider = TracerProvider(
+    provider = LightTracerProvider(
         sampler=_sampler(config),
         resource=Resource.create(dict(attributes)),
-        shutdown_on_exit=False,
         id_generator=id_generator or RunIdGenerator(),
         span_limits=SpanLimits(**limits),
     )
