@@ -40,7 +40,11 @@ def runs_in(page: Path) -> list[str]:
 def started(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
     with subprocess.Popen(
-        [COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, encoding="utf-8"
+        [COMMAND, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
     ) as process:
         try:
             yield process
@@ -196,6 +200,7 @@ def test_live_without_a_collector_ends_in_a_page(nowhere: str) -> None:
 
     assert lines[1] == "Runs until Ctrl-C; their traces come then\n"
     assert "cancelled" in rest
+    assert "KeyboardInterrupt" not in rest
     assert "Support bot" in runs_in(page_of(rest))
 
 

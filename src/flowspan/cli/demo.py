@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -182,12 +183,21 @@ def _run(asked: Asked, say: Callable[[int, str], None]) -> Mapping[int, str]:
             traces[trace_id] = run.name
 
     if asked.live:
-        with suppress(KeyboardInterrupt):
-            asyncio.run(run_on(begun))
+        with suppress(KeyboardInterrupt, asyncio.CancelledError):
+            asyncio.run(_until_interrupted(run_on(begun)))
     else:
         with _progress(asked.runs) as ended:
             asyncio.run(run_flows(asked.runs, begun, ended))
     return traces
+
+
+async def _until_interrupted(work: Coroutine[None, None, None]) -> None:
+    """Cancels *work* at Ctrl-C: until Python 3.10 it would strike whichever task is running."""
+    task = asyncio.current_task()
+    if task is not None:
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    await work
 
 
 class _Seen(SpanExporter):

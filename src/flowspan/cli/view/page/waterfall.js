@@ -102,7 +102,7 @@ const waterfall = {
     row.setAttribute('aria-selected', i === this.active);
     if (parents) row.setAttribute('aria-expanded', !folded); else row.removeAttribute('aria-expanded');
 
-    const indent = Math.min(trace.depth[i], 14);
+    const indent = Math.min(trace.depth[i], 10);
     part.guides.style.width = `${indent * 14}px`;
     part.fold.className = parents ? (folded ? 'fold' : 'fold open') : 'fold leaf';
     part.icon.setAttribute('d', shape(MARKED.includes(outcome) ? outcome : kind));
