@@ -7,9 +7,10 @@ The top layer: nothing in flowspan imports it, and click and rich are imported n
 import click
 
 from flowspan import __version__
+from flowspan.cli._console import Group
 
 
-@click.group()
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="flowspan")
 def main() -> None:
     """Every run of a workflow as one OpenTelemetry trace."""
@@ -23,7 +24,7 @@ def main() -> None:
     help="Where Jaeger's UI is; the links to the traces start with it.",
 )
 def demo(jaeger_url: str) -> None:
-    """Run four small flows, about 3 seconds, and show their traces.
+    """Run four small flows and show their traces.
 
     The spans go to the collector of the OTEL_ variables, by default on this machine. If none
     answers, the traces are shown in the terminal.
@@ -43,7 +44,7 @@ def demo(jaeger_url: str) -> None:
 @click.option("--parked", is_flag=True, help="Also try spans again that were refused for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) -> None:
-    """Deliver the spans that processes which are gone have left in a spool.
+    """Deliver the spans that dead processes have left in a spool.
 
     All settings of the OTEL_EXPORTER_OTLP_ variables count. Running processes
     keep what is theirs. What is not delivered stays in the spool, also after

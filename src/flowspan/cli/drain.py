@@ -7,23 +7,20 @@ does the work.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowspan import Config
 from flowspan._config_parse import BASE_URL, GRPC_TARGET, OTLP_EXPORTERS, URL, Wrong
+from flowspan.cli._console import INTERRUPTED, console, refuse, say, say_json, silence_loggers
 from flowspan.delivery._drain import Drained, drain
 from flowspan.delivery._drain import Progress as Tell
 from flowspan.delivery._inspect import inspect
@@ -33,12 +30,13 @@ _LINES = 10  # of progress, where there is no terminal
 
 
 def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) -> None:
-    """Ends by SystemExit: 0 all is delivered, 1 something remains, 2 an argument is wrong."""
-    for name in ("opentelemetry", "flowspan"):  # we say it ourselves
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    """
+    Ends by SystemExit: 0 all is delivered, 1 something remains, 2 an argument is wrong, 130 Ctrl-C.
+    """
+    silence_loggers()
     config = Config.from_env()
     for problem in config.problems:
-        click.echo(problem, err=True)
+        say(problem, error=True)
     for name, protocol in OTLP_EXPORTERS.items():
         if protocol is not None and name in config.exporters:
             config = replace(config, otlp=replace(config.otlp, protocol=protocol))
@@ -46,25 +44,25 @@ def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) ->
         config = _sent_to(config, endpoint)
     directory, asked = _directory(config, spool)
     if directory is None:
-        click.echo("FLOWSPAN_SPOOL_DIR is none: nothing waits on the disk", err=as_json)
+        say("FLOWSPAN_SPOOL_DIR is none: nothing waits on the disk", error=as_json)
         if as_json:
-            click.echo(json.dumps(_figures(Drained(), "", config.otlp.shown_endpoint)))
+            say_json(_figures(Drained(), "", config.otlp.shown_endpoint))
         raise SystemExit(0)
     try:
         with _progress(quiet=as_json) as tell:
             done = drain(config, directory, again=parked, progress=tell)
     except OSError as error:
         why = str(error) if len(error.args) == 1 else error.strerror or type(error).__name__
-        _refuse(f"{asked}: expected the directory of a spool ({why})")
+        refuse(f"{asked}: expected the directory of a spool ({why})")
     if as_json:
-        click.echo(json.dumps(_figures(done, directory, config.otlp.shown_endpoint)))
+        say_json(_figures(done, directory, config.otlp.shown_endpoint))
     else:
         for line in _report(done, directory, config.otlp.shown_endpoint, tried=parked):
-            click.echo(line)
+            say(line)
         if spool is None and config.spool.directory is None:
             for line in _elsewhere(directory):
-                click.echo(line)
-    raise SystemExit(0 if done.is_complete else 1)
+                say(line)
+    raise SystemExit(INTERRUPTED if done.interrupted else 0 if done.is_complete else 1)
 
 
 # ---- what is asked for
@@ -83,7 +81,7 @@ def _sent_to(config: Config, endpoint: str) -> Config:
         given = kind.parse(endpoint.strip())
     except Wrong as error:
         detail = f" ({error.detail})" if error.detail else ""
-        _refuse(f"--endpoint={kind.show(endpoint)}: expected {kind.accepts}{detail}")
+        refuse(f"--endpoint={kind.show(endpoint)}: expected {kind.accepts}{detail}")
     return replace(config, otlp=replace(config.otlp, endpoint=given))
 
 
@@ -91,7 +89,7 @@ def _directory(config: Config, spool: str | None) -> tuple[str | None, str]:
     """Where to look, and who says so, for a message."""
     if spool is not None:
         if not spool.strip():
-            _refuse(f"--spool={spool!r}: expected the directory of a spool")
+            refuse(f"--spool={spool!r}: expected the directory of a spool")
         return os.path.expanduser(spool), f"--spool={spool!r}"
     named = config.spool.directory
     if named == "none":
@@ -102,20 +100,15 @@ def _directory(config: Config, spool: str | None) -> tuple[str | None, str]:
     return directory, f"the user's state directory {directory!r}"
 
 
-def _refuse(sentence: str) -> NoReturn:
-    click.echo(sentence, err=True)
-    raise SystemExit(2)
-
-
 # ---- while it works
 
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Tell]:
-    console = Console(stderr=True, highlight=False)
+    there = console(stderr=True)
     if quiet:
         yield lambda done, total: None
-    elif console.is_terminal:
+    elif there.is_terminal:
         columns = (
             TextColumn("Delivering"),
             BarColumn(),
@@ -123,7 +116,7 @@ def _progress(*, quiet: bool) -> Iterator[Tell]:
             TextColumn("spans"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=there, transient=True) as bar:
             task = bar.add_task("", total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
@@ -141,7 +134,7 @@ class _Lines:
         if tenth > self._said:
             self._said = tenth
             with suppress(OSError):  # nobody listens any more
-                click.echo(f"{done} of {total} spans", err=True)
+                say(f"{done} of {total} spans", error=True)
 
 
 # ---- what became of it
