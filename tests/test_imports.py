@@ -102,7 +102,7 @@ def test_a_name_is_imported_when_it_is_asked_for():
         "assert 'opentelemetry' not in sys.modules\n"
         "assert flowspan.config.Config is flowspan.Config\n"
         "assert {*flowspan.__all__} <= {*dir(flowspan)}\n"
-        "assert all(hasattr(flowspan, name) for name in flowspan.__all__ if name != 'propagation')\n"
+        "assert all(hasattr(flowspan, n) for n in flowspan.__all__ if n != 'propagation')\n"
         "assert not hasattr(flowspan, 'nothing')\n"
     )
     environment = os.environ | {"OTEL_PROPAGATORS": "nobody-offers-it"}
