@@ -6,8 +6,11 @@ Imports nothing of it to find out what is wrong with the variable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import entry_points
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, entry_points, version
+
+from flowspan.cli.doctor._lines import Line, Section, State
 
 
 def wrong_propagators(env: Mapping[str, str]) -> str:
@@ -24,3 +27,46 @@ def wrong_propagators(env: Mapping[str, str]) -> str:
         f"OTEL_PROPAGATORS={text!r}: no installed package offers {wrong[0]!r}, and opentelemetry "
         f"cannot be imported with it; expected {', '.join(sorted(known))} or none"
     )
+
+
+def lines() -> Iterator[Line]:
+    """Whether OpenTelemetry's API and SDK are there, and can be imported."""
+    seen = []
+    for package in ("opentelemetry-api", "opentelemetry-sdk"):
+        try:
+            seen.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            seen.append(f"{package} is not installed")
+    if trouble := import_trouble():
+        yield Line(
+            section=Section.PROCESS,
+            what="OpenTelemetry",
+            state=State.WRONG,
+            seen=f"{', '.join(seen)}; it cannot be imported: {trouble}",
+            expected="opentelemetry-api and -sdk of one version, 1.45 or later",
+            do="pip install --upgrade opentelemetry-api opentelemetry-sdk",
+        )
+    else:
+        yield Line(section=Section.PROCESS, what="OpenTelemetry", seen=", ".join(seen))
+
+
+def import_trouble() -> str:
+    """
+    Why it cannot be imported, in one line; empty if it can.
+
+    OTEL_PROPAGATORS is no part of it: where that is wrong, it is a line of its own.
+    """
+    text = os.environ.pop("OTEL_PROPAGATORS", None) if wrong_propagators(os.environ) else None
+    try:
+        import opentelemetry.propagate  # noqa: F401
+
+        import flowspan.delivery  # noqa: F401
+        from flowspan.pipeline import _import_sdk
+
+        _import_sdk()
+    except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    finally:
+        if text is not None:
+            os.environ["OTEL_PROPAGATORS"] = text
+    return ""
