@@ -56,3 +56,30 @@ def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) 
     from flowspan.cli.drain import run
 
     run(spool, endpoint, parked, as_json)
+
+
+@main.command()
+@click.option(
+    "--jaeger",
+    metavar="URL",
+    help="Look for the test span there, too. Default: port 16686, if one answers; none: don't.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=2.0,
+    show_default=True,
+    help="Seconds for the way to the collector.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(jaeger: str | None, timeout: float, as_json: bool) -> None:
+    """Say what is configured, try the way to the collector, and name what is wrong.
+
+    Sends one test span, by the variables of this environment. Changes nothing.
+
+    Exits with 0 if all is well, with 1 if something is wrong, with 2 for wrong
+    arguments. What each line means: docs/doctor.md.
+    """
+    from flowspan.cli.doctor import run
+
+    run(jaeger, timeout, as_json)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flowspan import Config
 from flowspan._config_parse import BASE_URL, GRPC_TARGET, OTLP_EXPORTERS, URL, Wrong
 from flowspan.cli._console import INTERRUPTED, console, refuse, say, say_json, silence_loggers
+from flowspan.cli._words import count, moment, period
 from flowspan.delivery._drain import Drained, drain
 from flowspan.delivery._drain import Progress as Tell
 from flowspan.delivery._inspect import inspect
@@ -143,34 +143,34 @@ class _Lines:
 def _report(done: Drained, directory: str, endpoint: str, *, tried: bool) -> Iterator[str]:
     if done.delivered:
         waited = (
-            f"; the oldest had waited {_period(time.time() - done.oldest)}" if done.oldest else ""
+            f"; the oldest had waited {period(time.time() - done.oldest)}" if done.oldest else ""
         )
-        files = f" from {_count(done.files, 'file')}" if done.files else ""
-        yield f"Delivered {_count(done.delivered, 'span')}{files} to {endpoint}{waited}"
+        files = f" from {count(done.files, 'file')}" if done.files else ""
+        yield f"Delivered {count(done.delivered, 'span')}{files} to {endpoint}{waited}"
     if done.abandoned:
         yield (
-            f"{_count(done.abandoned, 'span')} had not ended when the process died: "
+            f"{count(done.abandoned, 'span')} had not ended when the process died: "
             "flowspan.status says abandoned"
         )
     if done.rejected:
         _, _, words = done.rejection.partition(f"{endpoint}: ")
         last = f" (lastly: {words})" if words else ""
-        yield f"{_count(done.rejected, 'span')} lost: the collector rejected them{last}"
+        yield f"{count(done.rejected, 'span')} lost: the collector rejected them{last}"
     for reason, spans in done.dropped.items():
         if spans:
-            yield f"{_count(spans, 'span')} lost: {reason}"
+            yield f"{count(spans, 'span')} lost: {reason}"
     if done.damaged:
-        yield f"{_count(done.damaged, 'damaged record')} skipped"
+        yield f"{count(done.damaged, 'damaged record')} skipped"
     if done.remaining:
         yield (
-            f"{_count(done.remaining, 'span')} {_remain(done.remaining)} in {directory}: "
+            f"{count(done.remaining, 'span')} {_remain(done.remaining)} in {directory}: "
             f"{done.reason}"
         )
     elif done.interrupted:
         yield "Interrupted: what was not delivered stays in the spool"
     for pid, spans in done.held.items():
         who = f"the running process {pid}" if pid else "another running process"
-        yield f"{_count(spans, 'span')} {_are(spans)} held by {who}, which delivers {_them(spans)}"
+        yield f"{count(spans, 'span')} {_are(spans)} held by {who}, which delivers {_them(spans)}"
     for info in done.newer:
         yield (
             f"flowspan {info.writer}, which is newer, wrote {info.path}; it is left alone, "
@@ -192,7 +192,7 @@ def _elsewhere(directory: str) -> Iterator[str]:
             with suppress(OSError):
                 spans = sum(i.spans for i in inspect(other) if i.kind != "parked")
             if spans and other != directory:
-                yield f"{_count(spans, 'span')} for another endpoint: --spool {other}"
+                yield f"{count(spans, 'span')} for another endpoint: --spool {other}"
 
 
 def _parked_lines(done: Drained, tried: bool) -> Iterator[str]:
@@ -205,13 +205,9 @@ def _parked_lines(done: Drained, tried: bool) -> Iterator[str]:
         then = "refused"
     else:
         then = "refused; --parked tries again"
-    yield f"{_count(spans, 'span')} {_are(spans)} parked, {then}:"
+    yield f"{count(spans, 'span')} {_are(spans)} parked, {then}:"
     for one in done.parked:
-        yield f"  {_moment(one.time)}  {one.path}  {one.reason}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        yield f"  {moment(one.time)}  {one.path}  {one.reason}"
 
 
 def _are(number: int) -> str:
@@ -226,18 +222,6 @@ def _them(number: int) -> str:
     return "it" if number == 1 else "them"
 
 
-def _period(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
-def _moment(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _figures(done: Drained, directory: str, endpoint: str) -> Mapping[str, Any]:
     return {
         "spool": directory,
@@ -245,7 +229,7 @@ def _figures(done: Drained, directory: str, endpoint: str) -> Mapping[str, Any]:
         "delivered": done.delivered,
         "files": done.files,
         "abandoned": done.abandoned,
-        "oldest": None if done.oldest is None else _moment(done.oldest),
+        "oldest": None if done.oldest is None else moment(done.oldest),
         "remaining": done.remaining,
         "reason": done.reason,
         "rejected": done.rejected,
@@ -254,7 +238,7 @@ def _figures(done: Drained, directory: str, endpoint: str) -> Mapping[str, Any]:
         "held": [{"pid": pid or None, "spans": spans} for pid, spans in done.held.items()],
         "newer": [{"path": info.path, "version": info.writer} for info in done.newer],
         "parked": [
-            {"path": one.path, "spans": one.spans, "time": _moment(one.time), "reason": one.reason}
+            {"path": one.path, "spans": one.spans, "time": moment(one.time), "reason": one.reason}
             for one in done.parked
         ],
         "interrupted": done.interrupted,

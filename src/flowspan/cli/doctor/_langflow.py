@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 
 from flowspan.cli.doctor._lines import Line, Section, State
+from flowspan.cli.doctor._packages import version_of
 from flowspan.cli.doctor._settings import Settings
 
 _TRIED = "1.13"  # docs/langflow.md, "Limits"
@@ -20,7 +21,7 @@ _ENTRY = re.compile(r"""(?m)^\s*["']?tracing_service["']?\s*=\s*["']([^"']+)["']
 
 
 def lines(settings: Settings) -> Iterator[Line]:
-    found = {name: _version(name) for name in ("langflow", "langflow-base", "lfx")}
+    found = {name: version_of(name) for name in ("langflow", "langflow-base", "lfx")}
     there = {name: text for name, text in found.items() if text}
     if not there:
         yield _line("Langflow", State.NOTE, "not installed in this environment")
@@ -110,13 +111,6 @@ def _who(points: list[EntryPoint]) -> str:
     return ", ".join(
         f"{point.dist.name} ({point.value})" if point.dist else point.value for point in points
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _line(what: str, state: State, seen: str, expected: str = "", do: str = "") -> Line:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from flowspan.cli.doctor._lines import Line, Section, State
+from flowspan.cli.doctor._packages import version_of
 
 
 class _Tracer(NamedTuple):
@@ -121,12 +121,8 @@ def _note(what: str, seen: str, expected: str, do: str) -> Line:
 
 def _installed(packages: tuple[str, ...]) -> str:
     """The first of them that is there, with its version."""
-    for package in packages:
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            continue
-    return ""
+    found = (f"{package} {version}" for package in packages if (version := version_of(package)))
+    return next(found, "")
 
 
 def _is_on(name: str, env: Mapping[str, str]) -> bool:

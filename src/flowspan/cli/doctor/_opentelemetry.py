@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 
 from flowspan.cli.doctor._lines import Line, Section, State
+from flowspan.cli.doctor._packages import version_of
 
 
 def wrong_propagators(env: Mapping[str, str]) -> str:
@@ -31,12 +32,8 @@ def wrong_propagators(env: Mapping[str, str]) -> str:
 
 def lines() -> Iterator[Line]:
     """Whether OpenTelemetry's API and SDK are there, and can be imported."""
-    seen = []
-    for package in ("opentelemetry-api", "opentelemetry-sdk"):
-        try:
-            seen.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            seen.append(f"{package} is not installed")
+    packages = "opentelemetry-api", "opentelemetry-sdk"
+    seen = [f"{package} {version_of(package) or 'is not installed'}" for package in packages]
     if trouble := import_trouble():
         yield Line(
             section=Section.PROCESS,

@@ -1,4 +1,4 @@
-"""Which tracer provider a process in this environment would use, and why: the rule of `pipeline`."""
+"""Which tracer provider a process in this environment would use, by the rule of `pipeline`."""
 
 from __future__ import annotations
 

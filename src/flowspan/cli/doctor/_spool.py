@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
+from flowspan.cli._words import count, period, size
 from flowspan.cli.doctor._lines import Line, Section, State
 from flowspan.cli.doctor._settings import Settings
 from flowspan.delivery import _platform
@@ -68,7 +69,7 @@ def lines(settings: Settings, directory: str | None, look: Look) -> Iterator[Lin
         yield _line(
             "waiting",
             State.NOTE,
-            f"{_bytes(_size(directory))} in files; too many to count the spans in this time",
+            f"{size(_size(directory))} in files; too many to count the spans in this time",
             do="--timeout 30 gives it longer",
         )
         return
@@ -125,7 +126,7 @@ def _write(directory: str) -> None:
 
 def _room(directory: str, max_bytes: int) -> Line:
     free = shutil.disk_usage(directory).free
-    seen = f"{_bytes(free)} free; at most {_bytes(max_bytes)} may wait"
+    seen = f"{size(free)} free; at most {size(max_bytes)} may wait"
     if free < 1 << 20:
         return _line(
             "disk", State.WRONG, seen, "room", "make room: spans wait in memory until there is"
@@ -145,13 +146,22 @@ def _waiting(directory: str, found: list[SegmentInfo]) -> Iterator[Line]:
     waits = [info for info in found if info.kind == "spans"]
     spans = sum(info.spans for info in waits)
     oldest = min((info.oldest for info in waits if info.oldest is not None), default=None)
+    cut_off = sum(i.spans for i in found if i.kind == "open" and not i.owner_pid_alive)
+    if cut_off:
+        yield _line(
+            "cut off",
+            State.NOTE,
+            f"{count(cut_off, 'span')} had not ended when the process died",
+            "none",
+            "nothing: what waits is delivered with them, and flowspan.status says abandoned",
+        )
     if spans:
-        size = sum(info.bytes for info in waits if info.spans)
-        age = f", the oldest for {_period(time.time() - oldest)}" if oldest else ""
+        amount = sum(info.bytes for info in waits if info.spans)
+        age = f", the oldest for {period(time.time() - oldest)}" if oldest else ""
         yield _line(
             "waiting",
             State.NOTE,
-            f"{_count(spans, 'span')} in {_bytes(size)}{age}",
+            f"{count(spans, 'span')} in {size(amount)}{age}",
             "none, while a collector takes them",
             "nothing, if the way to the collector is well: the next process with flowspan sends "
             f"them, or `flowspan drain --spool {directory}`",
@@ -161,13 +171,13 @@ def _waiting(directory: str, found: list[SegmentInfo]) -> Iterator[Line]:
     held = sorted({info.pid for info in found if info.owner_pid_alive})
     if held:
         pids = ", ".join(str(pid) if pid else "unknown" for pid in held)
-        yield _line("held by", State.WELL, f"{_count(len(held), 'process')}: {pids}")
+        yield _line("held by", State.WELL, f"{count(len(held), 'process')}: {pids}")
     parked = [info for info in found if info.kind == "parked"]
     if parked:
         yield _line(
             "parked",
             State.NOTE,
-            f"{_count(sum(info.spans for info in parked), 'span')} that a collector refused for "
+            f"{count(sum(info.spans for info in parked), 'span')} that a collector refused for "
             "good",
             "none",
             f"`flowspan drain --spool {directory}` lists them with the reason, `--parked` tries "
@@ -178,7 +188,7 @@ def _waiting(directory: str, found: list[SegmentInfo]) -> Iterator[Line]:
         yield _line(
             "damaged",
             State.WRONG,
-            f"{_count(damaged, 'record')} cannot be read",
+            f"{count(damaged, 'record')} cannot be read",
             "none",
             "look at the disk: they are skipped",
         )
@@ -200,27 +210,6 @@ def _size(directory: str) -> int:
 
 def _why(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-def _bytes(number: int) -> str:
-    size = float(number)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
-
-
-def _period(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
 
 
 def _line(what: str, state: State, seen: str, expected: str = "", do: str = "") -> Line:
