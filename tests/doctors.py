@@ -26,7 +26,10 @@ class Report:
     def line(self, what: str, section: str = "") -> dict[str, Any]:
         """The only line of that name."""
         (found,) = [
-            line for line in self.lines if line["what"] == what and section in ("", line["section"])
+            line
+            for line in self.lines
+            if line["what"] == what
+            and (line["section"] == section if section else line["section"] != "Settings")
         ]
         return found
 

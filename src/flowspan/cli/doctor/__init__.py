@@ -28,6 +28,7 @@ from flowspan.config import OtlpConfig
 T = TypeVar("T")
 TIMEOUT = 2.0
 """Seconds for the whole way to the collector."""
+_MORE = 0.8  # seconds for what is tried beside the way, at most
 _LATE = 5.0  # seconds that a collector and Jaeger may take with the test span, at least
 
 
@@ -58,7 +59,6 @@ class _Doctor:
         self.can_send = False
         self.trace = self.url = ""
         self._jaeger, self._timeout = jaeger, timeout
-        self._deadline = time.monotonic() + timeout
 
     def lines(self, *, whole: bool) -> Iterator[Line]:
         settings = self.settings
@@ -95,7 +95,9 @@ class _Doctor:
         for otlp in ways:
             yield from self._way(otlp)
         for directory, look in looks.items():
-            show = partial(_spool.lines, settings, directory, partial(look.result, self._deadline))
+            show = partial(
+                _spool.lines, settings, directory, partial(look.result, time.monotonic() + 1)
+            )
             yield from _guarded(Section.SPOOL, "spool", show)
 
     def _otlps(self) -> Iterator[OtlpConfig]:
@@ -112,16 +114,19 @@ class _Doctor:
         from flowspan.cli.doctor._way import Way
 
         span = _Beside(lambda: _span.make(self.settings.config))
-        way = Way(self.settings, otlp, self._deadline - time.monotonic(), lambda: span.wait())
+        deadline = time.monotonic() + self._timeout
+        way = Way(self.settings, otlp, self._timeout, span.wait)
         looking = _Beside(lambda: self._find_jaeger(otlp))
         walked = _Beside(way.walk)
-        # its own deadline holds; half a second is for what it tries beside
-        walked.result(self._deadline + 0.5)
+        # its own deadline holds; the rest is for what it tries beside
+        walked.result(deadline + _MORE)
         yield from list(way.lines)
         if not walked.done.is_set():
             yield _wrong_way(f"no end within {self._timeout:g} s")
-        elif way.accepted is not None and self._jaeger != "none":
-            yield from self._arrived(looking, way.accepted, otlp)
+        elif way.accepted is not None:
+            self.trace = way.accepted.trace_id
+            if self._jaeger != "none":
+                yield from self._arrived(looking, way.accepted, otlp)
 
     def _find_jaeger(self, otlp: OtlpConfig) -> Any:
         from flowspan.cli.doctor import _jaeger
@@ -136,8 +141,7 @@ class _Doctor:
         """Whether the span that the collector took is in Jaeger."""
         from flowspan.cli.doctor import _jaeger
 
-        self.trace = span.trace_id
-        found = looking.result(self._deadline + 0.2)
+        found = looking.result(time.monotonic() + self._timeout)
         if found is None:
             trouble = "it does not answer in time" if self._jaeger else ""
             found = _jaeger.Jaeger(self._jaeger or "", trouble, self._timeout)
@@ -182,7 +186,7 @@ class _Doctor:
         """A collector on this machine, where none is configured."""
         from flowspan.cli.doctor import _others
 
-        found = _others.answering(OtlpConfig(endpoint="http://localhost:1/v1/traces"))
+        found = _others.answering(OtlpConfig(endpoint="http://localhost:1/v1/traces"), _MORE)
         if found is None:
             return ""
         return found.otlp.endpoint.removesuffix("/v1/traces")

@@ -7,16 +7,16 @@ Asks with a request that holds no span, and without the headers: they are meant 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from flowspan.config import ConfigError, OtlpConfig
+from flowspan.delivery import _grpc, _http  # noqa: F401 - their imports cost none of the time given
 from flowspan.delivery._transport import Answer, Verdict, make_transport
 
-PATIENCE = 0.4
-"""Seconds for all of them, side by side."""
 PATH = "/v1/traces"
 PORTS = {"http/protobuf": 4318, "grpc": 4317}
 
@@ -31,28 +31,29 @@ class Found(NamedTuple):
     path: bool
 
 
-def answering(otlp: OtlpConfig) -> Found | None:
-    """The first variant of *otlp* that takes OTLP."""
+def answering(otlp: OtlpConfig, timeout: float) -> Found | None:
+    """The first variant of *otlp* that takes OTLP. All are asked side by side."""
     variants = list(_variants(otlp))
     answers: dict[int, Answer] = {}
     threads = [
-        threading.Thread(target=_ask, args=(variant.otlp, answers, number), daemon=True)
+        threading.Thread(target=_ask, args=(variant.otlp, timeout, answers, number), daemon=True)
         for number, variant in enumerate(variants)
     ]
+    deadline = time.monotonic() + timeout
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(max(0.0, deadline - time.monotonic()))
     for number, variant in enumerate(variants):
         if number in answers and _takes_otlp(answers[number]):
             return variant
     return None
 
 
-def _ask(otlp: OtlpConfig, answers: dict[int, Answer], number: int) -> None:
+def _ask(otlp: OtlpConfig, timeout: float, answers: dict[int, Answer], number: int) -> None:
     transport = make_transport(otlp)
     try:
-        answers[number] = transport.send(b"", PATIENCE)
+        answers[number] = transport.send(b"", timeout)
     finally:
         transport.close()
 

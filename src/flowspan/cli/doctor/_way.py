@@ -25,6 +25,7 @@ from flowspan.delivery._sockets import Address, Connections, why
 from flowspan.delivery._transport import Answer, Refused, Transport, Verdict, make_transport
 
 STEPS = ("name", "connection", "TLS", "protocol", "test span")
+_OTHERS = 0.4, 1.0  # seconds for what may have been meant, at least and at most
 _SOON = 14 * 86400  # seconds before a certificate's end in which it is worth a word
 _NO_OTHERS = ("401", "403", "407", "413", "415", "429", "UNAUTHENTICATED", "PERMISSION_DENIED")
 
@@ -223,7 +224,8 @@ class Way:
 
     def _others(self) -> _others.Found | None:
         with contextlib.suppress(Exception):
-            return _others.answering(self._otlp)
+            left = self._deadline - time.monotonic()
+            return _others.answering(self._otlp, min(_OTHERS[1], max(_OTHERS[0], left)))
         return None
 
     def _said(self, answer: Answer) -> str:
