@@ -134,8 +134,9 @@ def _is_about_our_certificate(text: str) -> bool:
 
 
 def wants_client_certificate(answer: Answer) -> bool:
-    """With TLS 1.3 a server says so only after the handshake."""
-    return "refuses our TLS or certificate" in answer.message
+    """With TLS 1.3 a server says so only after the handshake; some just hang up."""
+    hints = "refuses our TLS or certificate", "want a certificate of ours"
+    return any(hint in answer.message for hint in hints)
 
 
 def _of_certificate(
@@ -240,7 +241,8 @@ def _instead(given: Given, found: Found) -> str:
         settings.append(f"{given.protocol}={found.otlp.protocol}")
     if found.place or found.path or found.scheme:
         settings.append(f"{given.endpoint}={_written(given.endpoint, found.otlp)}")
-    return f"{' and '.join(settings)}: OTLP is taken there, that was tried"
+    tried = f"it says: {found.said}" if found.said else "OTLP is taken there"
+    return f"{' and '.join(settings)}: that was tried, and {tried}"
 
 
 def _written(variable: str, otlp: OtlpConfig) -> str:

@@ -29,6 +29,8 @@ class Found(NamedTuple):
     protocol: bool
     place: bool
     path: bool
+    said: str = ""
+    """Its words, where it did not simply take the request."""
 
 
 def answering(otlp: OtlpConfig, timeout: float) -> Found | None:
@@ -45,8 +47,10 @@ def answering(otlp: OtlpConfig, timeout: float) -> Found | None:
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     for number, variant in enumerate(variants):
-        if number in answers and _takes_otlp(answers[number]):
-            return variant
+        answer = answers.get(number)
+        if answer is not None and _takes_otlp(answer, variant):
+            said = answer.message.removeprefix(f"{variant.otlp.shown_endpoint}: ")
+            return variant._replace(said="" if answer.verdict is Verdict.ACCEPTED else said)
     return None
 
 
@@ -58,12 +62,13 @@ def _ask(otlp: OtlpConfig, timeout: float, answers: dict[int, Answer], number: i
         transport.close()
 
 
-def _takes_otlp(answer: Answer) -> bool:
-    """A collector that wants credentials or another certificate is one as well."""
+def _takes_otlp(answer: Answer, variant: Found) -> bool:
+    """A collector that wants credentials is one as well; one that is not trusted speaks TLS."""
     if answer.verdict is Verdict.ACCEPTED:
         return True
-    wants = answer.status in ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED")
-    return wants or "certificate" in answer.message
+    if answer.status in ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return True
+    return variant.scheme and not variant.place and "is not trusted" in answer.message
 
 
 def _variants(otlp: OtlpConfig) -> Iterator[Found]:

@@ -212,14 +212,14 @@ class Way:
         return answer, seconds
 
     def _refused(self, step: str, answer: Answer, seconds: float) -> None:
-        if self._secured and _faults.wants_client_certificate(answer):
-            self.lines = [line for line in self.lines if line.what != "TLS"]
-            seen, advice = _faults.of_client_certificate(self._otlp)
-            self._fail("TLS", seen, advice, seconds)
         is_worth_it = answer.status not in _NO_OTHERS and not answer.status.startswith("5")
         found = None
         if is_worth_it and "timed out" not in answer.message and not self._given.proxy:
             found = self._others()
+        if self._secured and found is None and _faults.wants_client_certificate(answer):
+            self.lines = [line for line in self.lines if line.what != "TLS"]
+            seen, advice = _faults.of_client_certificate(self._otlp)
+            self._fail("TLS", f"{seen} ({self._said(answer)})", advice, seconds)
         self._fail(step, self._said(answer), _faults.of_answer(self._given, answer, found), seconds)
 
     def _others(self) -> _others.Found | None:
