@@ -18,11 +18,13 @@ def test_the_span_is_found_behind_the_collector(collector: Collector, jaeger: Ja
     report = examine(
         "--jaeger",
         f"{jaeger.query}/",
+        "--timeout",
+        "30",  # for Jaeger as well
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.otlp_http,
         OTEL_SERVICE_NAME="examined",
     )
 
-    assert report.code == 0, report.text
+    assert report.code == 0, report.cause
     assert report.state("in Jaeger") == "well"
     assert report.whole["url"] == f"{jaeger.query}/trace/{report.whole['trace']}"
     (span,) = jaeger.trace(report.whole["trace"])

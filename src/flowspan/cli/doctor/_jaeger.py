@@ -24,6 +24,7 @@ from flowspan.delivery._proxies import basic
 PORT = 16686
 _POLL = 0.1  # seconds
 _MAX_BODY = 1 << 20
+_NOT_ONE = "it does not answer as Jaeger's query API does"
 
 
 class Jaeger(NamedTuple):
@@ -65,14 +66,18 @@ def reached(url: str, timeout: float) -> Jaeger:
     started = time.monotonic()
     trouble = ""
     try:
-        answer = json.loads(_get(f"{url}/api/v3/services", timeout))
-        if not isinstance(answer, dict) or "services" not in answer:
-            trouble = "it does not answer as Jaeger's query API does"
+        if not _are_services(json.loads(_get(f"{url}/api/v3/services", timeout))):
+            trouble = _NOT_ONE
     except ValueError:
-        trouble = "it does not answer as Jaeger's query API does"
+        trouble = _NOT_ONE
     except (OSError, http.client.HTTPException) as error:
         trouble = _why(error)
     return Jaeger(url, trouble, time.monotonic() - started)
+
+
+def _are_services(answer: object) -> bool:
+    """One that knows no service yet leaves the list out."""
+    return isinstance(answer, dict) and (answer == {} or isinstance(answer.get("services"), list))
 
 
 def has(url: str, span: TestSpan, timeout: float) -> str:
