@@ -9,6 +9,7 @@ exporter does.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -37,9 +38,8 @@ def run(jaeger: str | None, timeout: float, as_json: bool) -> None:
     silence_loggers()
     if jaeger is not None and jaeger != "none" and not jaeger.startswith(("http://", "https://")):
         refuse(f"--jaeger={jaeger!r}: expected an http:// or https:// URL, or none")
-    waiting = console(stderr=True)
-    is_watched = waiting.is_terminal and not as_json
-    with waiting.status("Looking") if is_watched else nullcontext():
+    is_watched = sys.stderr is not None and sys.stderr.isatty() and not as_json
+    with console(stderr=True).status("Looking") if is_watched else nullcontext():
         doctor = _Doctor(jaeger, timeout)
         lines = list(doctor.lines(whole=as_json))
     scrub = _report.scrubber(doctor.settings.config, os.environ) if doctor.can_send else _as_it_is
@@ -66,34 +66,39 @@ class _Doctor:
         found = list(_opentelemetry.lines())
         yield from found
         self.can_send = all(line.state is State.WELL for line in found)
+        trips = self._set_out() if self.can_send else []
         yield from _guarded(Section.OTHERS, "others", lambda: _neighbours.lines(os.environ))
         yield from _guarded(Section.LANGFLOW, "Langflow", lambda: _langflow.lines(settings))
-        if not self.can_send:
+        if self.can_send:
+            yield from self._sending(trips)
+        else:
             yield _skipped("OpenTelemetry cannot be imported")
-            return
-        yield from self._sending()
 
-    def _sending(self) -> Iterator[Line]:
+    def _set_out(self) -> list[_Trip]:
+        """On all ways, in threads: what else there is to look at is looked at meanwhile."""
+        if not self.settings.is_configured:
+            return []
+        return [_Trip(self.settings, otlp, self._timeout, self._jaeger) for otlp in self._otlps()]
+
+    def _sending(self, trips: list[_Trip]) -> Iterator[Line]:
         from flowspan.cli.doctor import _provider, _spool
 
         settings = self.settings
-        ways = [] if settings.config.disabled else list(self._otlps())
-        places = [otlp.endpoint for otlp in ways] or [settings.config.otlp.endpoint]
+        places = [trip.otlp.endpoint for trip in trips] or [settings.config.otlp.endpoint]
         directories = dict.fromkeys(_spool.directory_of(settings, place) for place in places)
         looks = {one: _Beside(partial(_spool.looking, one)) for one in directories}
         collector = ""
         if not settings.is_configured and not settings.config.disabled:
             yield _skipped("no variable says where spans go")
             collector = self._collector_here()
-            ways = []
         yield from _guarded(
             Section.PROCESS, "tracer provider", lambda: [_provider.line(settings, collector)]
         )
-        if settings.is_configured and not ways:
+        if settings.is_configured and not trips:
             named = ", ".join(settings.config.exporters) or "none"
             yield _skipped(f"no OTLP exporter is named: OTEL_TRACES_EXPORTER is {named}")
-        for otlp in ways:
-            yield from self._way(otlp)
+        for trip in trips:
+            yield from self._way(trip)
         for directory, look in looks.items():
             show = partial(
                 _spool.lines, settings, directory, partial(look.result, time.monotonic() + 1)
@@ -109,33 +114,16 @@ class _Doctor:
 
     # ---- one collector, and the Jaeger behind it
 
-    def _way(self, otlp: OtlpConfig) -> Iterator[Line]:
-        from flowspan.cli.doctor import _span
-        from flowspan.cli.doctor._way import Way
-
-        span = _Beside(lambda: _span.make(self.settings.config))
-        deadline = time.monotonic() + self._timeout
-        way = Way(self.settings, otlp, self._timeout, span.wait)
-        looking = _Beside(lambda: self._find_jaeger(otlp))
-        walked = _Beside(way.walk)
+    def _way(self, trip: _Trip) -> Iterator[Line]:
         # its own deadline holds; the rest is for what it tries beside
-        walked.result(deadline + _MORE)
-        yield from list(way.lines)
-        if not walked.done.is_set():
+        trip.walked.result(trip.deadline + _MORE)
+        yield from list(trip.way.lines)
+        if not trip.walked.done.is_set():
             yield _wrong_way(f"no end within {self._timeout:g} s")
-        elif way.accepted is not None:
-            self.trace = way.accepted.trace_id
+        elif trip.way.accepted is not None:
+            self.trace = trip.way.accepted.trace_id
             if self._jaeger != "none":
-                yield from self._arrived(looking, way.accepted, otlp)
-
-    def _find_jaeger(self, otlp: OtlpConfig) -> Any:
-        from flowspan.cli.doctor import _jaeger
-
-        if self._jaeger == "none":
-            return None
-        if self._jaeger is not None:
-            return _jaeger.reached(self._jaeger, self._timeout)
-        return _jaeger.first_of(_jaeger.candidates(_host(otlp)), min(1.0, self._timeout))
+                yield from self._arrived(trip.looking, trip.way.accepted, trip.otlp)
 
     def _arrived(self, looking: _Beside[Any], span: Any, otlp: OtlpConfig) -> Iterator[Line]:
         """Whether the span that the collector took is in Jaeger."""
@@ -190,6 +178,33 @@ class _Doctor:
         if found is None:
             return ""
         return found.otlp.endpoint.removesuffix("/v1/traces")
+
+
+class _Trip:
+    """The way to one collector, begun; and whether there is a Jaeger."""
+
+    def __init__(
+        self, settings: Settings, otlp: OtlpConfig, timeout: float, jaeger: str | None
+    ) -> None:
+        from flowspan.cli.doctor import _span
+        from flowspan.cli.doctor._way import Way
+
+        self.otlp = otlp
+        self.deadline = time.monotonic() + timeout
+        span = _Beside(lambda: _span.make(settings.config))
+        self.way = Way(settings, otlp, timeout, span.wait)
+        self.walked = _Beside(self.way.walk)
+        self.looking = _Beside(lambda: _find_jaeger(jaeger, otlp, timeout))
+
+
+def _find_jaeger(named: str | None, otlp: OtlpConfig, timeout: float) -> Any:
+    from flowspan.cli.doctor import _jaeger
+
+    if named == "none":
+        return None
+    if named is not None:
+        return _jaeger.reached(named, timeout)
+    return _jaeger.first_of(_jaeger.candidates(_host(otlp)), min(1.0, timeout))
 
 
 class _Beside(Generic[T]):

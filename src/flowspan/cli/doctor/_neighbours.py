@@ -79,8 +79,8 @@ def _switched_on(tracer: _Tracer, found: str, on: list[str]) -> Line:
         return _note(
             tracer.name,
             f"{seen}: nothing uses it",
-            f"{tracer.packages[0]} installed",
-            "nothing for flowspan",
+            "",
+            "",
         )
     if tracer.sets_provider:
         return _note(

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from flowspan.config import ConfigError, OtlpConfig
-from flowspan.delivery import _grpc, _http  # noqa: F401 - their imports cost none of the time given
 from flowspan.delivery._transport import Answer, Verdict, make_transport
 
 PATH = "/v1/traces"
@@ -35,6 +34,8 @@ class Found(NamedTuple):
 
 def answering(otlp: OtlpConfig, timeout: float) -> Found | None:
     """The first variant of *otlp* that takes OTLP. All are asked side by side."""
+    from flowspan.delivery import _grpc, _http  # noqa: F401 - before the time given begins
+
     variants = list(_variants(otlp))
     answers: dict[int, Answer] = {}
     threads = [
