@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from collectors import Raw, closing, request_of
-from doctors import examine, silent
+from doctors import at, examine, silent
 from faults import Collector
 from flowspan.cli.doctor import _langflow, _neighbours, _provider
 from flowspan.cli.doctor._lines import Line, State
 from flowspan.cli.doctor._settings import Settings
+from flowspan.cli.doctor._way import STEPS
 from flowspan.delivery._spool import Spool
 from test_cli import COMMAND, closed_port, flowspan_command
 
@@ -459,6 +462,50 @@ def test_a_terminal_gets_colours(collector: Collector) -> None:
     assert "\x1b[32m" in coloured
     assert "\x1b[32m" not in plain
     assert "All is well" in plain
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "doctor.md").read_text()
+
+
+def test_the_example_of_the_page() -> None:
+    """What the page shows of the way is what a terminal shows, but for ports and times."""
+    example = PAGE.split("…\n", 2)[1].split("…\n", 1)[0]
+    with closing(at("/v1/traces", (404, {}, b"404 page not found"))) as there:
+        shown = in_terminal(
+            "doctor",
+            "--jaeger",
+            "none",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://localhost:{there.port}/v1/traces",
+            NO_COLOR="1",
+        )
+
+    if "localhost is 127.0.0.1 " not in shown:
+        pytest.skip("localhost has other addresses here")
+    shown = shown.replace(str(there.port), "4318")
+    passing = r"\x1b\[[0-9;?]*[a-zA-Z]|\s+[\d,]+ ms"  # control sequences and times
+    said, seen = ("".join(re.sub(passing, "", text).split()) for text in (example, shown))
+    assert said in seen
+
+
+def test_the_page_tells_of_each_line() -> None:
+    """Each name of a line that the modules make, but those of settings and of other tracers."""
+    folder = Path(_langflow.__file__).parent
+    code = "".join((folder / f"_{name}.py").read_text() for name in ("langflow", "spool"))
+    names = {*re.findall(r'_line\(\s*"([^"]+)"', code), *STEPS, "in Jaeger", "proxy"}
+    names |= {"OpenTelemetry", "tracer provider"}
+
+    assert len(names) > 15
+    for name in names:
+        assert f"| `{name}` |" in PAGE, name
+
+
+def test_the_json_of_the_page(collector: Collector) -> None:
+    """The same keys."""
+    (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    report = examine(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+
+    assert list(json.loads(example)) == list(report.whole)
+    assert list(json.loads(example)["lines"][0]) == list(report.lines[0])
 
 
 def test_ctrl_c(raw: Callable[..., Raw]) -> None:

@@ -73,9 +73,10 @@ def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) 
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(jaeger: str | None, timeout: float, as_json: bool) -> None:
-    """Say what is configured, try the way to the collector, and name what is wrong.
+    """Find out why no trace arrives.
 
-    Sends one test span, by the variables of this environment. Changes nothing.
+    Says what is configured, tries the way to the collector step by step with
+    one test span, and names what is wrong and what to do. Changes nothing.
 
     Exits with 0 if all is well, with 1 if something is wrong, with 2 for wrong
     arguments. What each line means: docs/doctor.md.
