@@ -31,6 +31,8 @@ ORDER = (
     "service",
     "__init__",
     "langchain",
+    "_langflow_request",
+    "_langflow_warnings",
     "langflow",
     "cli",
 )

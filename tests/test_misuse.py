@@ -123,6 +123,34 @@ def test_a_carrier_may_hold_bytes(spans):
     assert format(spans.all()[0].parent.span_id, "016x") == "b" * 16
 
 
+class Headers(dict[str, Any]):
+    """Like those of a web framework: a name may come more than once."""
+
+    def items(self) -> Any:
+        return self["all"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_headers_that_come_more_than_once_are_joined(spans, several: bool):
+    """In order, as W3C has it, whichever way a carrier holds them and whatever their case."""
+    parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    states: list[tuple[str, Any]] = [("TraceState", b"x=1"), ("tracestate", "y=2,z=3")]
+    if several:
+        states = [("tracestate", ["x=1", b"y=2,z=3"])]
+    carrier = Headers(all=[("Traceparent", parent), *states, (5, "odd"), ("odd", 5)])
+    with propagation.extract(carrier), flowspan.run("r") as run:
+        state = run.span.get_span_context().trace_state
+
+    assert list(state.items()) == [("x", "1"), ("y", "2"), ("z", "3")]
+
+
+def test_two_parents_are_none(spans):
+    parents = [("traceparent", f"00-{'a' * 32}-{half * 16}-01") for half in "bc"]
+    with propagation.extract(Headers(all=parents)), flowspan.run("r"):
+        pass
+    assert spans.all()[0].parent is None
+
+
 def test_carried_twice_keeps_the_outer_context(spans):
     def who() -> str:
         run = flowspan.current_run()

@@ -136,6 +136,25 @@ result = [names(), trace_id == format(request.get_span_context().trace_id, "032x
     assert set(sink.wait_for(2)) == {"flow", "A"}
 
 
+@pytest.mark.parametrize("env", [{}, {"FLOWSPAN_EXPORT": "never"}])
+def test_in_a_process_of_langflow_ours_stands_beside_theirs(sink: Sink, env: dict[str, str]):
+    """From the moment on that it is one; unless nothing of ours is wanted."""
+    code = (
+        THEIRS
+        + """
+trace.set_tracer_provider(theirs)
+flow()
+sys.modules["lfx.observability"] = json
+flow()
+result = names()
+"""
+    )
+    seen = in_process(code, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **env)
+
+    assert seen == (["A", "A", "flow", "flow"] if env else ["A", "flow"])
+    assert len(sink.spans) == (0 if env else 2)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

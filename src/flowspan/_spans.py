@@ -73,7 +73,7 @@ _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 _lone_components: set[ComponentSpan] = set()
 _lone_calls: set[Any] = set()  # of models, tools, …, outside a run: see `_calls`
 _orphans: deque[Run] = deque()
-_recent: OrderedDict[str, SpanContext] = OrderedDict()
+_recent: OrderedDict[str, tuple[SpanContext, SpanContext | None]] = OrderedDict()  # and its parent
 _call_in_context: Callable[[], Any] | None = None  # a bridge's way to the open call around the code
 
 
@@ -337,7 +337,7 @@ class Spans:
         span = trace.get_current_span(current)
         span_context = span.get_span_context()
         with _lock:
-            earlier = _recent.get(run.run_id)
+            earlier, _ = _recent.get(run.run_id, (None, None))
         if earlier is not None:
             links.append(Link(earlier, {semconv.LINK_TYPE: semconv.LINK_RESUME}))
         if not span_context.is_valid:
@@ -383,6 +383,17 @@ def flow_name(given: str | None, flow_id: str | None) -> str:
     else:
         given = _UUID_SUFFIX.sub("", given)
     return given if given.strip() and given != "None" else "flow"
+
+
+def parent_of_earlier(run_id: object) -> Span | None:
+    """What the latest run of that id in this process is below: one in context, or an ended one."""
+    given, before = identity(run_id), RUN.get()
+    if isinstance(before, Run) and before.run_id == given:
+        parent = getattr(before.span, "parent", None)
+    else:
+        with _lock:
+            _, parent = _recent.get(given or "", (None, None))
+    return None if parent is None else trace.NonRecordingSpan(parent)
 
 
 def _process_parent(config: Config) -> Span | None:
@@ -545,6 +556,7 @@ class Run(_Recorded, TraceContext):
         *_RECORDED,
         "_callback",
         "_finished",
+        "_last_end",
         "_loop_task",
         "_open",
         "_outcome",
@@ -556,6 +568,7 @@ class Run(_Recorded, TraceContext):
         "_unhandled",
         "_until",
         "_usage",
+        "over_with_task",
     )
 
     _shared: dict[str, str]
@@ -573,6 +586,8 @@ class Run(_Recorded, TraceContext):
         self._outcome: _Outcome | None = None  # what its task says of it
         self._unhandled: dict[str, _Outcome] = {}  # by component id: what nobody went on from
         self._until: int | None = None  # when it was over, if nobody ends it
+        self.over_with_task = False  # whoever started it never says that it has ended
+        self._last_end: int | None = None  # of its components, where only they say it
         self._loop_task: weakref.ref[asyncio.Task[Any]] | None = None
         self._callback: Any = None
         self._thread = threading.get_ident()
@@ -628,7 +643,8 @@ class Run(_Recorded, TraceContext):
             outer._nested_ended(self)
         elif self._recording:
             with _lock:
-                _recent[self.run_id] = self.span.get_span_context()
+                parent = getattr(self.span, "parent", None)
+                _recent[self.run_id] = self.span.get_span_context(), parent
                 _recent.move_to_end(self.run_id)
                 if len(_recent) > _MAX_RECENT:
                     _recent.popitem(last=False)
@@ -663,6 +679,10 @@ class Run(_Recorded, TraceContext):
 
         Of its components only what nobody handled: no second try went well, nothing followed.
         """
+        end_time = self._until
+        if self.over_with_task:
+            end_time = self._last_end or end_time
+            fallback = semconv.STATUS_OK if self._until is not None else fallback
         if self._failure() is not None:
             status = semconv.STATUS_ERROR
         elif self._outcome is not None:
@@ -673,7 +693,7 @@ class Run(_Recorded, TraceContext):
             status = semconv.STATUS_CANCELLED
         else:
             status = fallback
-        return self.end(status=status, end_time=self._until)
+        return self.end(status=status, end_time=end_time)
 
     def _failure(self) -> _Outcome | None:
         """The error of its task, else the first of its components' that nobody handled."""
@@ -741,6 +761,8 @@ class Run(_Recorded, TraceContext):
 
     def _ended(self, component: ComponentSpan, error: BaseException | None) -> None:
         self._open.discard(component)
+        if self.over_with_task:
+            self._last_end = getattr(component.span, "end_time", None)
         if self._spans.edge_is_parent:
             self._finished.pop(component.component_id, None)
             self._finished[component.component_id] = None

@@ -10,32 +10,23 @@ imported, when the service is created.
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import replace
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
-from opentelemetry.context import Context
-
 from flowspan import semconv
 from flowspan._guard import guard
+from flowspan._langflow_request import in_its_first_trace, register, within_request
+from flowspan._langflow_warnings import show_warnings
 from flowspan._spans import ComponentSpan, Run
 from flowspan.context import RUN, current_component
-from flowspan.pipeline import Pipeline, current_pipeline
 from flowspan.service import TracingService, close, open_component
 
 if TYPE_CHECKING:
-    from flowspan.config import Config
-
     SettingsService = Any
 
 try:
@@ -52,6 +43,8 @@ except ImportError as missing:
         advice = f"flowspan knows lfx 1.13; this one has no {missing.name}, so it traces no flow"
     raise ImportError(advice, name=missing.name) from missing
 
+__all__ = ["LangflowTracingService", "register"]
+
 _START_RUN: Final = guard("start a run's span", "the run is not recorded; please report this")
 _READ: Final = guard("read which flow a component calls")
 _END_RUN: Final = guard("end a run's span")
@@ -60,8 +53,6 @@ _MANAGER: Final = guard(
     "find Langflow's own tracing service",
     "only flowspan traces; it knows lfx 1.13, please report your version",
 )
-_SAY: Final = guard("find a place for warnings", "they go where Python's logging sends them")
-_REGISTER: Final = guard("take the trace that a request carries", "its runs are roots of their own")
 _MAX_CAUSES: Final = 10
 _SUBGRAPH: Final = re.compile("(?:^|_)subgraph - ")  # what Langflow calls the body of a loop
 
@@ -80,7 +71,7 @@ class LangflowTracingService(TracingService):
         super().__init__()
         self.settings_service = settings_service
         self.ready = False
-        _warn_beside_the_answer()
+        show_warnings()
         self._theirs: Any = _service_without_us()
         self.set_ready()
 
@@ -89,10 +80,6 @@ class LangflowTracingService(TracingService):
         if name.startswith("__") or name == "_theirs":
             raise AttributeError(name)
         return getattr(self._theirs, name)
-
-    @property
-    def _pipeline(self) -> Pipeline:
-        return current_pipeline(_beside)
 
     def set_ready(self) -> None:
         """Called by some versions of the manager as well."""
@@ -113,7 +100,7 @@ class LangflowTracingService(TracingService):
     ) -> None:
         with _START_RUN:
             name, iteration = _name_and_iteration(run_name)
-            with _within_request():
+            with within_request(), in_its_first_trace(run_id):
                 run = self._pipeline.spans.start_run(
                     run_id,
                     name,
@@ -124,6 +111,7 @@ class LangflowTracingService(TracingService):
                     flow_id=flow_id,
                     tracing_user_id=tracing_user_id,
                 )
+            run.over_with_task = self._theirs is None  # lfx ends no run that a person was asked in
             RUN.set(run)
         if self._theirs is not None:
             optional = {
@@ -285,79 +273,6 @@ class _Both:
                 close(opened, error)
 
 
-def register(app: Any) -> None:
-    """
-    What Langflow calls with its application: entry point `flowspan` of `langflow.plugins`.
-
-    A `traceparent` that comes with a request becomes the parent of its run also where nobody
-    instruments FastAPI.
-    """
-    with _REGISTER:
-        getattr(app, "_app", app).add_middleware(_Incoming)
-
-
-class _Incoming:
-    """ASGI middleware: what a request carries of a trace is in context, unless a span is."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        request = _Request()
-        token = None
-        with _REGISTER:
-            current = trace.get_current_span().get_span_context()
-            if current.is_remote:  # somebody extracted it and records nothing
-                request.context = otel_context.get_current()
-            elif not current.is_valid:
-                headers = scope.get("headers", ())
-                carrier = {
-                    name.decode("latin-1"): value.decode("latin-1") for name, value in headers
-                }
-                request.context = propagate.extract(carrier)
-                token = otel_context.attach(request.context)
-        kept = _REQUEST.set(request)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            request.context = None
-            _REQUEST.reset(kept)
-            if token is not None:
-                otel_context.detach(token)
-
-
-class _Request:
-    """What a request carried, until it is over: a task that it started may serve others then."""
-
-    __slots__ = ("context",)
-
-    def __init__(self) -> None:
-        self.context: Context | None = None
-
-
-_REQUEST: Final = ContextVar[_Request | None]("flowspan-request", default=None)
-
-
-@contextmanager
-def _within_request() -> Iterator[None]:
-    """
-    What the request carried is in context again, where lfx has taken it out.
-
-    It opens `flow.execute` outside the context in which a span does not record, as a remote one
-    never does; where it exports nothing itself, the current span is invalid from then on.
-    """
-    request = _REQUEST.get()
-    kept = request.context if request is not None else None
-    if kept is None or trace.get_current_span().get_span_context().is_valid:
-        yield
-        return
-    token = otel_context.attach(kept)
-    try:
-        yield
-    finally:
-        otel_context.detach(token)
-
-
 def _add_usage(opened: ComponentSpan, component: object) -> None:
     """
     The tokens that Langflow counted, unless the spans of the model's calls carry them.
@@ -430,36 +345,6 @@ def _run_name(given: str | None) -> str | None:
     paths = [PurePath(argument) for argument in arguments]
     files = [path for path in paths if path.suffix in (".py", ".json")]
     return files[0].stem if len(files) == 1 else given  # one of several: nothing says which
-
-
-class _LastResort(logging.Handler):
-    """
-    `logging.lastResort` for flowspan's warnings, but to the process's own stderr.
-
-    `lfx run` puts what is written to `sys.stderr` during a run into its answer.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if logging.getLogger().handlers or sys.__stderr__ is None:  # configured since
-            return
-        try:
-            print(f"flowspan: {self.format(record)}", file=sys.__stderr__, flush=True)
-        except Exception:  # noqa: BLE001 - a closed pipe; a warning is worth no answer
-            return
-
-
-def _warn_beside_the_answer() -> None:
-    with _SAY:
-        logger = logging.getLogger("flowspan")
-        if not logger.hasHandlers():
-            logger.addHandler(_LastResort(logging.WARNING))
-
-
-def _beside(config: Config) -> Config:
-    """Our own provider beside whichever is set, if an exporter is configured and nobody objects."""
-    if config.export == "auto" and config.exporter_configured:
-        return replace(config, export="always")
-    return config
 
 
 def _service_without_us() -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan")
 
 DEFAULT_SERVICE_NAME = "flowspan"
+_DROPS_OURS = ("lfx.observability",)  # sets a provider that exports its own scopes only
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Pipeline:
 
     One provider rule: a provider that is set is used and nothing is added to it; if none is set
     and an exporter is configured, or `configure()` was called, we build ours; otherwise nothing is
-    recorded and contexts still propagate. The rule is asked at each run.
+    recorded and contexts still propagate. The rule is asked at each run. In Langflow and lfx, whose
+    own provider drops all spans but its own, ours stands beside it, whoever uses flowspan first.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Pipeline:
             return None
         if self._given is not None:
             return self._given
-        if self.config.export != "always":
+        if self.config.export != "always" and not self._beside():
             there = _provider_that_is_set()
             if there is not None:
                 return there
@@ -125,6 +128,11 @@ class Pipeline:
             or self.config.config_file is not None
             or self.config.export == "always"
         )
+
+    def _beside(self) -> bool:
+        """Whether ours stands beside whichever provider is set, because theirs is no way out."""
+        in_such_a_host = any(module in sys.modules for module in _DROPS_OURS)
+        return in_such_a_host and self.config.export == "auto" and self._wanted()
 
     def _build(self) -> None:
         with self._lock:
@@ -288,19 +296,14 @@ def configure(
     return pipeline
 
 
-def current_pipeline(adjust: Callable[[Config], Config] | None = None) -> Pipeline:
-    """
-    The pipeline in force; opened from the environment if there is none. Never raises.
-
-    *adjust* changes what the environment says, if it is this call that opens the pipeline.
-    """
+def current_pipeline() -> Pipeline:
+    """The pipeline in force; opened from the environment if there is none. Never raises."""
     global _pipeline
     pipeline = _pipeline
     if pipeline is None:
         with _lock:
             if _pipeline is None:
-                config = Config.from_env()
-                opened = Pipeline(adjust(config) if adjust else config, explicit=False)
+                opened = Pipeline(Config.from_env(), explicit=False)
                 with _OPEN:
                     opened.start()
                 _pipeline = opened

@@ -10,13 +10,22 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
 from contextlib import contextmanager
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter
 
 from flowspan._guard import guard
 from flowspan._spans import CONSUMED
@@ -48,12 +57,13 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     Work on a message: runs opened inside are children of the span that *carrier* names.
 
     Their span's kind is CONSUMER. The run and the component around this block do not count in it.
-    An empty or broken carrier changes nothing but that. Values may be bytes, as brokers give them.
+    An empty or broken carrier changes nothing but that. Values may be bytes, as brokers give them,
+    and names may come more than once, as in the headers of a web framework.
     """
     context: Context = otel_context.set_value(CONSUMED, True)
     context = trace.set_span_in_context(trace.INVALID_SPAN, context)
     with _EXTRACT:
-        context = propagate.extract(_as_text(carrier), context)
+        context = extracted(carrier.items(), context)
     with _at((None, None, context)):
         yield
 
@@ -68,11 +78,37 @@ def _at(place: Here) -> Iterator[None]:
         enter(before)
 
 
-def _as_text(carrier: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: value.decode("latin-1") if isinstance(value, bytes) else value
-        for name, value in carrier.items()
-    }
+def extracted(headers: Iterable[tuple[Any, Any]], context: Context | None = None) -> Context:
+    """
+    *context* with what *headers* carry: pairs of names and values, texts or bytes. May raise.
+
+    Names count in any case. Of one that comes more than once the values are joined with commas, in
+    order, as HTTP and W3C have it for `tracestate` and `baggage`; two `traceparent` are none.
+    """
+    carrier: dict[str, str] = {}
+    for name, given in headers:
+        key = _text(name)
+        for one in given if isinstance(given, (list, tuple)) else (given,):
+            value = _text(one)
+            if key is not None and value is not None:
+                key = key.lower()
+                carrier[key] = f"{carrier[key]},{value}" if key in carrier else value
+    return propagate.extract(carrier, context, _AnyCase())
+
+
+class _AnyCase(Getter[dict[str, str]]):
+    def get(self, carrier: dict[str, str], key: str) -> list[str] | None:
+        value = carrier.get(key.lower())
+        return None if value is None else [value]
+
+    def keys(self, carrier: dict[str, str]) -> list[str]:
+        return list(carrier)
+
+
+def _text(given: object) -> str | None:
+    if isinstance(given, bytes):
+        return given.decode("latin-1")
+    return given if isinstance(given, str) else None
 
 
 _INJECT: Final = guard("inject a traceparent", "the message carries none; give a mutable mapping")

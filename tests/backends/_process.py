@@ -18,8 +18,8 @@ import pytest
 T = TypeVar("T")
 
 _START_TIMEOUT = 30.0
-_STOP_TIMEOUT = 30.0
-_LOG_TAIL_LINES = 40
+_STOP_TIMEOUT = 90.0  # ten Langflows that end at once on two busy cores take their time
+_LOG_TAIL_LINES = 100
 
 # Another program's HTTP_PROXY is not asked for 127.0.0.1.
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -47,7 +47,8 @@ class Server:
         self.log = log
         self._argv = list(argv)
         # Nothing else is inherited: an OTEL_* or proxy variable would change what is tested.
-        self._env = {"PATH": os.environ.get("PATH", ""), **env}
+        # A process that does not end is asked where it stands (`_end`): Go answers by itself.
+        self._env = {"PATH": os.environ.get("PATH", ""), "PYTHONFAULTHANDLER": "1", **env}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -96,8 +97,12 @@ class Server:
         try:
             process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            process.send_signal(signal.SIGABRT)  # the stacks of its threads, into the log
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             pytest.fail(
                 f"{self.log.stem} ignored {how.name} for {_STOP_TIMEOUT:g} s:\n{self.log_tail()}"
             )

@@ -32,15 +32,23 @@ def test_the_run_is_in_the_trace_of_the_request(langflow: Langflow, way: str):
 def test_the_run_is_in_the_trace_of_the_request_where_langflow_exports_nothing(
     silent: Langflow, way: str
 ):
-    """Directly below the caller; a request without a trace after it is a trace of its own."""
+    """
+    Directly below the caller; a request without a trace after it is a trace of its own.
+
+    Several `tracestate` headers are one, in their order.
+    """
     trace_id, parent = secrets.token_hex(16), secrets.token_hex(8)
-    session = silent.run("hello", way, headers={"traceparent": f"00-{trace_id}-{parent}-01"})
+    states = [("tracestate", "x=1"), ("tracestate", "y=2,z=3")]
+    headers = [("traceparent", f"00-{trace_id}-{parent}-01"), *states]
+    session = silent.run("hello", way, headers=headers)
     later = silent.run("hello", way)
 
     run = silent.expect(session, HELLO)["Hello"]
     root = silent.expect(later, HELLO)["Hello"]
 
     assert (run["trace_id"], run["parent_span_id"]) == (trace_id, parent)
+    sent = [s for s in list(silent.sink.spans) if s.trace_id.hex() == trace_id]
+    assert {span.trace_state for span in sent} == {"x=1,y=2,z=3"}
     assert root["trace_id"] != trace_id
     assert root["parent_span_id"] == ""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from backends._process import Server, free_addresses
+from backends._process import Server, free_addresses, wait_for
 from flowspan import semconv
 from processes import Sink
 
@@ -62,16 +64,25 @@ def test_run_fails(run, sink: Sink):
 
 
 def test_run_asks_a_person(run, sink: Sink):
-    """Each part between two questions is a run of its own, below a root of lfx's, and linked."""
+    """
+    Both parts are in one trace, below the first of lfx's roots, the second linked to the first.
+
+    lfx ends neither: one ended with its question, the other with its last component.
+    """
     received = Received(sink)
     session = run("approval", "--human-input", typed="1\n")
     before, after = ({"approval_flow": below} for below in (ASKED, ANSWERED))
     received.until(session, lambda spans: trees(spans) == [before, after])
 
-    first, second = [s for s in received.spans(session) if s["name"] == "approval_flow"]
+    spans = received.spans(session)
+    first, second = [s for s in spans if s["name"] == "approval_flow"]
 
-    assert (status(first), status(second)) == ("paused", "abandoned")  # lfx never ends a run
+    assert {span["trace_id"] for span in spans} == {first["trace_id"]}
+    assert (status(first), status(second)) == ("paused", "ok")
     assert [link["span_id"] for link in second["links"]] == [first["span_id"]]
+    for root in (first, second):
+        below = [s["end_nanos"] for s in spans if s["parent_span_id"] == root["span_id"]]
+        assert root["end_nanos"] == max(below)
 
 
 def test_run_edges_can_be_parents(run, sink: Sink):
@@ -79,6 +90,17 @@ def test_run_edges_can_be_parents(run, sink: Sink):
         run("branches", FLOWSPAN_PARENTING="edge"),
         {"branches_flow": {"Chat Input": {"A": {}, "B": {"Join": {"Chat Output": {}}}}}},
     )
+
+
+def test_run_with_flowspan_used_before_the_first_flow(run, sink: Sink):
+    """Both are exported, though lfx has set a provider already that drops all but its own spans."""
+    received = Received(sink)
+    session = run("early")
+
+    early = received.expect("early", {"Early": {"Reads": {}}})
+    received.expect(session, {"early_flow": {"Chat Input": {}, "Chat Output": {}}})
+
+    assert json.loads(early["Early"]["attributes"][semconv.METADATA]) == {"first": True}
 
 
 def test_run_has_the_project_name(run, sink: Sink):
@@ -187,28 +209,38 @@ class Served(Received):
         return session
 
 
-@pytest.fixture(scope="module")
-def served(
-    python: Path, dumped: Path, langflow_sink: Sink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    home = tmp_path_factory.mktemp("lfx")
+@contextmanager
+def serving(
+    python: Path, home: Path, sink: Sink, *flows: Path, **env: str
+) -> Iterator[tuple[Served, Path]]:
+    """`lfx serve`, and where its stdout and stderr go."""
     (address,) = free_addresses(1)
     host, port = address.split(":")
     command = [str(python), "-m", "lfx", "serve", "--host", host, "--port", port]
     server = Server(
-        [*command, str(dumped / "hello.json"), str(dumped / "failing.json")],
-        env=environment(home, langflow_sink) | {"LANGFLOW_API_KEY": "key"},
+        [*command, *map(str, flows)],
+        env=environment(home, sink, LANGFLOW_API_KEY="key", **env),
         health=f"http://{address}/health",
         log=home / "lfx.log",
         start_timeout=120,
     )
     server.start()
     try:
-        served = Served(f"http://{address}", langflow_sink)
+        served = Served(f"http://{address}", sink)
         with closing(served.client):
-            yield served
+            yield served, server.log
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(
+    python: Path, dumped: Path, langflow_sink: Sink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("lfx")
+    flows = dumped / "hello.json", dumped / "failing.json"
+    with serving(python, home, langflow_sink, *flows) as (served, _):
+        yield served
 
 
 @pytest.mark.parametrize("endpoint", ["run", "stream"])
@@ -231,6 +263,29 @@ def test_a_served_flow_fails(served: Served, endpoint: str):
     session = served.run("Failing", endpoint)
 
     served.expect(session, FAILING, statuses={SERVED_AS: "error", "Fails": "error"})
+
+
+def test_what_a_server_without_an_endpoint_says(
+    python: Path, dumped: Path, sink: Sink, tmp_path: Path
+):
+    """
+    A warning of ours is seen, though lfx shows none at its default level; nothing else is added.
+
+    The trace of a request is lost there: lfx takes it out of the context and leaves no trace of it.
+    """
+    wrong = {"OTEL_TRACES_EXPORTER": "console,otlp", "FLOWSPAN_SPOOL_DIR": "/proc/x"}
+    without = {"OTEL_EXPORTER_OTLP_ENDPOINT": "", "LANGFLOW_LOG_LEVEL": ""}
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    with serving(python, tmp_path, sink, dumped / "hello.json", **without, **wrong) as (
+        served,
+        log,
+    ):
+        served.run("Hello", traceparent=traceparent)
+        said = wait_for(log.read_text, until=lambda text: '"name": "hello"' in text, timeout=20)
+
+    assert said.count("flowspan: the spool directory /proc/x") == 1
+    (parent,) = re.findall(r'"name": "hello",.*?"parent_id": (\S+),', said, re.DOTALL)
+    assert parent == "null"
 
 
 def test_serving_many_at_a_time(served: Served):

@@ -84,3 +84,81 @@ def doctor(jaeger: str | None, timeout: float, as_json: bool) -> None:
     from flowspan.cli.doctor import run
 
     run(jaeger, timeout, as_json)
+
+
+@main.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option(
+    "--spool",
+    is_flag=False,
+    flag_value="",
+    metavar="[DIR]",
+    help="What waits there. Default: as for drain.",
+)
+@click.option(
+    "--listen",
+    is_flag=False,
+    flag_value="",
+    metavar="[[HOST:]PORT]",
+    help="Be a collector. Default: ports 4318 and 4317.",
+)
+@click.option("--trace", metavar="ID", help="This trace; the first digits are enough.")
+@click.option("--run", metavar="ID", help="The trace of this run.")
+@click.option("--name", metavar="TEXT", help="Runs with TEXT in their name.")
+@click.option("--errors", is_flag=True, help="Traces in which something failed.")
+@click.option("--span", metavar="ID", help="One span, whole: inputs, outputs, events.")
+@click.option("--tree", is_flag=True, help="Trees, even of several traces.")
+@click.option("--all", "everything", is_flag=True, help="However many lines it takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--html", metavar="FILE", help="Write a page with the traces.")
+@click.option("--otlp-json", metavar="FILE", help="Write what Jaeger's upload page takes.")
+@click.option(
+    "--max-spans",
+    default=200_000,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Keep so many, the youngest. Default: 200,000.",
+)
+def view(
+    files: tuple[str, ...],
+    spool: str | None,
+    listen: str | None,
+    trace: str | None,
+    run: str | None,
+    name: str | None,
+    errors: bool,
+    span: str | None,
+    tree: bool,
+    everything: bool,
+    as_json: bool,
+    html: str | None,
+    otlp_json: str | None,
+    max_spans: int,
+) -> None:
+    """Look at traces: in files, in a spool, or as they come.
+
+    FILE is OTLP JSON, also packed, of the Collector, Jaeger or this command;
+    - is the standard input. One trace is drawn as a tree, several are listed.
+
+    Exits with 0 if all is well, 1 if something failed, 2 for wrong arguments.
+    """
+    from flowspan.cli.view._command import Asked, look
+
+    look(
+        Asked(
+            files=files,
+            spool=spool,
+            listen=listen,
+            trace=trace,
+            run=run,
+            name=name,
+            errors=errors,
+            span=span,
+            tree=tree,
+            all=everything,
+            as_json=as_json,
+            html=html,
+            otlp_json=otlp_json,
+            max_spans=max_spans,
+        )
+    )

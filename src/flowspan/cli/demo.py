@@ -1,7 +1,7 @@
 """
 `flowspan demo`: four flows that run at once, seen in Jaeger or, without a collector, right here.
 
-Uses flowspan as an application would, by its public names. `tree.py` draws.
+Uses flowspan as an application would, by its public names. `view` draws.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ from rich.console import Console
 from rich.text import Text
 
 import flowspan
-from flowspan.cli.tree import trees
+from flowspan.cli.view._analysis import summarise
+from flowspan.cli.view._collection import Collection
+from flowspan.cli.view._protobuf import spans_of
+from flowspan.cli.view._stored import Store
+from flowspan.cli.view._text import ASCII, UNICODE
+from flowspan.cli.view._tree import Tree
 from flowspan.config import SpoolConfig
+from flowspan.delivery._encoder import Encoder
 from flowspan.delivery._transport import Verdict, make_transport
 from flowspan.pipeline import make_provider
 
@@ -104,8 +110,15 @@ def _draw(console: Console, config: flowspan.Config) -> None:
     if not spans:
         _say(console, f"{_SAMPLED_OUT}: nothing to show")
     width = max(60, min(console.width, 100))
-    for line in trees(spans, width=width, ascii_only=console.options.ascii_only):
-        console.print(line, soft_wrap=True)
+    signs = ASCII if console.options.ascii_only else UNICODE
+    collection = Collection()
+    for batch in Encoder().encode(spans):
+        for span in spans_of(batch.body, Store()):
+            collection.add(span)
+    for trace in collection.traces():
+        console.print()
+        for line in Tree(summarise(trace), width, signs, figures=False).lines():
+            console.print(line, soft_wrap=True)
 
 
 def _say(console: Console, line: str) -> None:

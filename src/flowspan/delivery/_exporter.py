@@ -14,8 +14,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 from flowspan import _guard
 from flowspan.delivery._requests import shrink, split
@@ -36,6 +37,8 @@ _MOST_OTHERS = 3  # requests that are tried, to see whether a collector takes an
 _SAY_EVERY = 60.0  # seconds, for a collector that comes and goes
 _SLOW = 0.1  # seconds for a request, from where on several are sent at once
 _ADOPT_EVERY = 30.0  # seconds, and only while something is sent
+_REFUSED = (Verdict.TOO_LARGE, Verdict.MALFORMED)
+_RECORD = _guard.guard("record how long a request took", "a metric lacks it; please report this")
 
 
 @dataclass(slots=True)
@@ -51,12 +54,30 @@ class Counts:
     last_error: str = ""
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """What became of a request's parts: written down when all of it is done with, in one go."""
+
+    exported: int = 0
+    rejected: int = 0
+    refused: list[tuple[bytes, str]] = field(default_factory=list)
+    """Single spans that the collector never takes, and its words."""
+    left: list[tuple[bytes, int]] = field(default_factory=list)
+    """Requests, and their spans, that wait anew."""
+
+    def accepted(self, spans: int, answer: Answer) -> None:
+        rejected = min(answer.rejected, spans)  # whatever it says
+        self.exported += spans - rejected
+        self.rejected += rejected
+
+
 class Exporter:
     """
     The sender threads between a store and a transport. Thread-safe.
 
     *delay*: seconds that a request waits for company; *max_spans*: so many are sent at once.
-    *timeout*: seconds for one request. *name*: the endpoint, as it may be shown.
+    *timeout*: seconds for one request. *name*: the endpoint, as it may be shown. *ledger*: held
+    while spans go from what waits to what is counted, so that its owner sees each once.
     """
 
     def __init__(
@@ -68,8 +89,12 @@ class Exporter:
         timeout: float = 10.0,
         delay: float = 5.0,
         max_spans: int = 512,
+        ledger: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.counts = Counts()
+        self.is_over = False
+        """Set under the ledger when the store closes: the next process sends what comes later."""
+        self._ledger = ledger
         self._store, self._transport, self._name = store, transport, name
         self._timeout, self._delay, self._max_spans = timeout, delay, max_spans
         self._condition = threading.Condition(threading.RLock())
@@ -114,7 +139,7 @@ class Exporter:
         due_at = now if full or self._flushing else now + self._delay
         if self._due_at is None or due_at < self._due_at:
             self._due_at = due_at
-            self._condition.notify()
+            self._condition.notify_all()  # a flush waits there, too, and would keep it to itself
 
     def flush(self, settled: Callable[[], bool], deadline: float, *, once: bool = False) -> bool:
         """
@@ -232,14 +257,22 @@ class Exporter:
                 self._set_due()  # appended in between
                 self._condition.notify_all()
                 return False
-            self._taken_spans += taken.spans
-            self._taken_bytes += len(taken.body)
-        try:
+        with self._being_sent(taken):
             with self._condition:
                 self._set_due()
                 if self._until_due() == 0 and self._is_slow():
                     self._start_sender(only_first=False)
             self._handle(taken, timeout)
+        return True
+
+    @contextmanager
+    def _being_sent(self, taken: Taken) -> Iterator[None]:
+        """Back it goes if anything fails; a second `put_back` or `done` changes nothing."""
+        with self._condition:
+            self._taken_spans += taken.spans
+            self._taken_bytes += len(taken.body)
+        try:
+            yield
         except BaseException:
             self._store.put_back(taken)
             raise
@@ -249,7 +282,6 @@ class Exporter:
                 self._taken_bytes -= len(taken.body)
                 self._set_due()
                 self._condition.notify_all()
-        return True
 
     def _is_slow(self) -> bool:
         """Whether one sender more would help: all are busy, and not because of an outage."""
@@ -289,22 +321,45 @@ class Exporter:
                 self._last_duration = duration
         if self.on_request is not None:
             accepted = answer.verdict is Verdict.ACCEPTED
-            self.on_request(duration, "" if accepted else answer.verdict.name.lower())
+            with _RECORD:
+                self.on_request(duration, "" if accepted else answer.verdict.name.lower())
         return answer
 
     def _handle(self, taken: Taken, timeout: float) -> None:
         start = time.monotonic()
-        divided = taken.spans > 1 and len(taken.body) > self._max_bytes
-        answer = None if divided else self._attempt(taken.body, timeout)
-        if answer is None or answer.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
-            divided, answer = True, self._divide(taken, answer, timeout)
-        if answer.verdict is Verdict.ACCEPTED:
-            if not divided:
-                self._accepted(taken.spans, answer, start)
-            self._store.done(taken)
-        else:
+        too_large = taken.spans > 1 and len(taken.body) > self._max_bytes
+        answer = None if too_large else self._attempt(taken.body, timeout)
+        if answer is None or answer.verdict in _REFUSED:
+            answer = self._divide(taken, answer, timeout)
+        elif answer.verdict is Verdict.ACCEPTED:
+            outcome = _Outcome()
+            self._accepted(outcome, taken.spans, answer, start)
+            self._done(taken, outcome)
+        if answer.verdict is not Verdict.ACCEPTED:
             self._store.put_back(taken)
             self._failed(answer, start)
+
+    def _done(self, taken: Taken, outcome: _Outcome) -> None:
+        """*taken* leaves the store; what is left of it is in the store by then, or set aside."""
+        reasons = []
+        with self._ledger():
+            if self.is_over:
+                return
+            for body, reason in outcome.refused:
+                if self._store.park(body, 1, reason):  # else counted there as given up
+                    reasons.append(reason)
+            for body, spans in outcome.left:
+                self._store.append_again(body, spans)
+            self._store.done(taken)
+            with self._condition:
+                self.counts.exported += outcome.exported
+                self.counts.rejected += outcome.rejected
+                self.counts.parked += len(reasons)
+        for reason in reasons:
+            _guard.report(
+                "a span that the collector does not take was set aside",
+                f"{reason}; it lies in {self._store.describe()}",
+            )
 
     def _divide(self, taken: Taken, given: Answer | None, timeout: float) -> Answer:
         """
@@ -315,6 +370,7 @@ class Exporter:
         """
         pieces: deque[tuple[bytes, int]] = deque([(taken.body, taken.spans)])
         refused: list[tuple[bytes, str]] = []
+        outcome = _Outcome()
         refusals, accepted, max_bytes = 0, False, self._max_bytes
         answer = Answer(Verdict.TOO_LARGE)
         while pieces:
@@ -330,9 +386,9 @@ class Exporter:
             answer, given = given or self._attempt(body, timeout), None
             if answer.verdict is Verdict.ACCEPTED:
                 accepted = True
-                self._accepted(spans, answer, start)
+                self._accepted(outcome, spans, answer, start)
                 continue
-            if answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+            if answer.verdict not in _REFUSED:
                 pieces.appendleft((body, spans))
                 break
             refusals += 1
@@ -354,69 +410,53 @@ class Exporter:
             start = time.monotonic()
             again = self._attempt(body, timeout)
             if again.verdict is Verdict.ACCEPTED:
-                self._accepted(1, again, start)
-            elif again.verdict in (Verdict.TOO_LARGE, Verdict.MALFORMED):
-                self._park(body, reason)
+                self._accepted(outcome, 1, again, start)
+            elif again.verdict in _REFUSED:
+                outcome.refused.append((body, reason))
             else:
                 pieces.append((body, 1))
-        for body, spans in pieces:
-            self._store.append_again(body, spans)
+        outcome.left = list(pieces)
+        self._done(taken, outcome)
         return Answer(Verdict.ACCEPTED)
 
     def _takes_others(self, timeout: float) -> bool:
         """Whether any of what comes next is accepted, while this is refused whole."""
-        younger: list[Taken] = []
-        try:
-            while len(younger) < _MOST_OTHERS:
+        with ExitStack() as younger:
+            for _ in range(_MOST_OTHERS):
                 taken = self._store.take(REQUEST_BYTES, _MOST_SPANS)
                 if taken is None:
                     return False
-                younger.append(taken)
+                younger.enter_context(self._being_sent(taken))
+                younger.callback(self._store.put_back, taken)
                 answer = self._try_youngest(taken, timeout)
                 if answer.verdict is Verdict.ACCEPTED:
-                    self._store.done(younger.pop())
                     return True
-                if answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+                if answer.verdict not in _REFUSED:
                     return False
-            return False
-        finally:
-            for taken in reversed(younger):
-                self._store.put_back(taken)
+        return False
 
     def _try_youngest(self, taken: Taken, timeout: float) -> Answer:
         """ACCEPTED if *taken* is, or its younger half, or that one's; then the rest waits anew."""
         body, spans = taken.body, taken.spans
-        rest: list[tuple[bytes, int]] = []
+        outcome = _Outcome()
         while True:
             start = time.monotonic()
             answer = self._attempt(body, timeout)
             if answer.verdict is Verdict.ACCEPTED:
-                self._accepted(spans, answer, start)
-                for part in rest:
-                    self._store.append_again(*part)
+                self._accepted(outcome, spans, answer, start)
+                self._done(taken, outcome)
                 return answer
-            if spans == 1 or answer.verdict not in (Verdict.TOO_LARGE, Verdict.MALFORMED):
+            if spans == 1 or answer.verdict not in _REFUSED:
                 return answer
             older, (body, spans) = split(body)
-            rest.append(older)
-
-    def _park(self, body: bytes, reason: str) -> None:
-        if not self._store.park(body, 1, reason):
-            return  # counted there as given up
-        with self._condition:
-            self.counts.parked += 1
-        _guard.report(
-            "a span that the collector does not take was set aside",
-            f"{reason}; it lies in {self._store.describe()}",
-        )
+            outcome.left.append(older)
 
     # ---- outages
 
-    def _accepted(self, spans: int, answer: Answer, start: float) -> None:
+    def _accepted(self, outcome: _Outcome, spans: int, answer: Answer, start: float) -> None:
+        outcome.accepted(spans, answer)
         said: set[Verdict] = set()
         with self._condition:
-            self.counts.exported += spans - answer.rejected
-            self.counts.rejected += answer.rejected
             if start >= self._failed_at:  # not one that another sender's failure overtook
                 self._failures, self._retry_at = 0, 0.0
                 said, self._outage = self._outage, said

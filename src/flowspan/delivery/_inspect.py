@@ -61,7 +61,7 @@ def _look(path: str, name: Name) -> SegmentInfo:
         records = [record for record in found.records if record.number >= found.acknowledged]
         spans = sum(record.spans for record in records)
         if name.suffix == OPEN_SUFFIX:
-            records = _still_open(data, records)
+            records = list(_open_spans.still_open(data, records).values())
             spans = len(records)
             if not alive:  # their ends may be in a segment already
                 directory = os.path.dirname(path)
@@ -80,15 +80,3 @@ def _look(path: str, name: Name) -> SegmentInfo:
         writer=found.header.writer if found.header else "",
         pid=found.header.pid if found.header else 0,
     )
-
-
-def _still_open(data: bytes, records: list[_format.Record]) -> list[_format.Record]:
-    left: dict[bytes, _format.Record] = {}
-    for record in records:
-        start = record.offset + _format.RECORD_SIZE
-        key = data[start : start + 24]
-        if record.kind == _format.OPENED:
-            left[key] = record
-        else:
-            left.pop(key, None)
-    return list(left.values())

@@ -73,6 +73,12 @@ class Memory:
             back = [record for record in taken.held if self._flying.pop(record[0], None)]
             self._waiting = deque(sorted([*back, *self._waiting]))
 
+    def recall(self) -> None:
+        """What is taken waits again, whoever has it: it may be sent twice, but is not lost."""
+        with self._lock:
+            self._waiting = deque(sorted([*self._flying.values(), *self._waiting]))
+            self._flying.clear()
+
     def park(self, body: bytes, spans: int, reason: str) -> bool:
         self._on_dropped(spans, "refused by the collector")
         return False

@@ -9,7 +9,7 @@ is left (`recover`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from flowspan.delivery import _format, _platform, _requests
@@ -145,6 +145,19 @@ class OpenSpans:
 def _shift(old: Header, new: Header) -> int:
     """What makes a time on the clock of one header one on the clock of another."""
     return (new.created - new.uptime) - (old.created - old.uptime)
+
+
+def still_open(data: bytes, records: Sequence[Record]) -> dict[bytes, Record]:
+    """The records of *data*, a whole file, whose spans it does not say to have ended; by key."""
+    left: dict[bytes, Record] = {}
+    for record in records:
+        start = record.offset + _format.RECORD_SIZE
+        key = data[start : start + KEY_SIZE]
+        if record.kind == OPENED:
+            left[key] = record
+        else:
+            left.pop(key, None)
+    return left
 
 
 def recover(directory: str, name: Name, fd: int, breathe: Callable[[], None]) -> list[bytes] | None:

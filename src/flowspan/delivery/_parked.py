@@ -80,10 +80,15 @@ def parked(directory: str) -> list[Parked]:
         data = _read(path)
         for record in _format.scan(data, name.salt).records:
             content = data[record.offset + _format.RECORD_SIZE : record.end]
-            size = 2 + int.from_bytes(content[:2], "little")
-            reason = content[2:size].decode("utf-8", "replace")
-            found.append(Parked(path, content[size:], record.spans, reason, record.time / 1e9))
+            reason, body = parted(content)
+            found.append(Parked(path, body, record.spans, reason, record.time / 1e9))
     return found
+
+
+def parted(content: bytes) -> tuple[str, bytes]:
+    """Why a parked record was refused, and the request itself."""
+    size = 2 + int.from_bytes(content[:2], "little")
+    return content[2:size].decode("utf-8", "replace"), content[size:]
 
 
 def _read(path: str) -> bytes:

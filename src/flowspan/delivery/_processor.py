@@ -41,7 +41,11 @@ TICK = 0.02
 EXIT_TIMEOUT = 1.5
 """Seconds that the network gets at exit; what is not delivered then waits in the spool."""
 _CHUNK = 512  # spans encoded at a time, so that a burst does not lie in memory twice
-_LOST = ("memory full", "spool full", "disk failed", "not written", "at exit, from memory")
+_LOST = (
+    *("memory full", "spool full", "disk failed", "not encoded", "not written"),
+    *("refused by the collector", "at exit, from memory"),
+)
+_LATE = "after shutdown"
 _QUEUE_BYTES = 8 << 20  # of spans that are not encoded yet, about
 _FIRST_LIMIT = 64  # spans
 _MOST_OPEN = 10_000  # open spans that are written down
@@ -119,7 +123,8 @@ class _Lock:
                 what = self._waiting.popleft()
             except IndexError:  # another thread has done it
                 return
-            what()
+            with contextlib.suppress(Exception):  # a log handler of the application's
+                what()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +227,7 @@ class DurableSpanProcessor(SpanProcessor):
                 timeout=min(otlp.timeout, batch.export_timeout),
                 delay=batch.schedule_delay,
                 max_spans=batch.max_export_batch_size,
+                ledger=lambda: self._lock,
             )
             exporter.on_request = self._record
             self._way = _Way(storage, exporter)
@@ -232,7 +238,9 @@ class DurableSpanProcessor(SpanProcessor):
         self._queue: deque[ReadableSpan] = deque()
         self._open: dict[int, tuple[Span, float]] = {}  # by span id; not written down yet
         self._written: dict[int, bytes] = {}  # by span id: the store's key
-        self._lock = _Lock()  # whoever encodes and appends has it
+        # whoever takes spans from one account to another has it: encodes, appends, counts
+        self._lock = _Lock()
+        self._counting = threading.RLock()
         self._rousing = threading.RLock()
         self._wake = threading.Event()
         self._asleep = True  # the thread waits for a span, or is not there yet
@@ -241,8 +249,8 @@ class DurableSpanProcessor(SpanProcessor):
         self._encoder = Encoder(on_failure=self._could_not_encode, max_bytes=REQUEST_BYTES)
         # of the queue; by the bytes of the spans that were encoded last, once there are any
         self._limit = min(_FIRST_LIMIT, self._max_queue_size)
-        self._ended = self._late = self._lost = 0
-        self._left: tuple[int, int] | None = None  # spans and bytes, when it was closed
+        self._is_over = False  # nothing can be written any more
+        self._ended = self._lost = 0
         self._dropped: Counter[str] = Counter()
 
     # ---- what the SDK calls
@@ -263,11 +271,11 @@ class DurableSpanProcessor(SpanProcessor):
         if context is None or not context.trace_flags.sampled:
             return
         if self._closed:
-            self._late += 1
+            self._count_late(1)
             return
         self._open.pop(context.span_id, None)
         self._queue.append(span)
-        if self._strict:
+        if self._strict or self._closed:  # closed since we looked
             self._drain()
         elif len(self._queue) > self._limit:
             self._drain(at_least=len(self._queue) - self._limit // 2)
@@ -289,7 +297,7 @@ class DurableSpanProcessor(SpanProcessor):
             if way is None:
                 return True
             if self._closed:
-                return not self._unsent()[0]
+                return not way.storage.unsent()[0]
             flushed = way.exporter.flush(way.storage.mark(), deadline)
             return not self._has_lost() and flushed
         return False
@@ -311,16 +319,17 @@ class DurableSpanProcessor(SpanProcessor):
             was_closed, self._closed = self._closed, True
             self._drain()
             way = self._way
-        if way is None:
-            done = True
-        elif was_closed:
-            return not self._unsent()[0]
-        else:
+        if was_closed:
+            return way is None or not way.storage.unsent()[0]
+        done = True
+        if way is not None:
             done = way.exporter.flush(way.storage.mark(), deadline, once=True)
             way.exporter.close(deadline)
-            with self._lock:
-                self._drain()  # what another thread has put there meanwhile
-                self._left = way.storage.unsent()
+        with self._lock:
+            self._drain()  # what another thread has put there meanwhile
+            self._is_over = True
+            if way is not None:
+                way.exporter.is_over = True
                 if in_memory := way.storage.close():
                     self._was_dropped(in_memory, "at exit, from memory")
         self._wake.set()
@@ -330,22 +339,33 @@ class DurableSpanProcessor(SpanProcessor):
         return not self._has_lost() and done
 
     def stats(self) -> DeliveryStats:
-        """The figures so far."""
+        """
+        The figures so far, of one moment: each span that ended is in one of them.
+
+        *ended* is *exported*, *rejected*, *parked*, *waiting*, *queued* and all that is *dropped*,
+        as long as nothing of other processes lies in the spool.
+        """
+        is_ours = self._lock.acquire(timeout=1.0)  # it takes longer only if the disk hangs
+        try:
+            return self._figures()
+        finally:
+            if is_ours:
+                self._lock.release()
+
+    def _figures(self) -> DeliveryStats:
         way = self._way
-        spans, size = self._unsent()
+        queued = len(self._queue)
+        spans, size = way.storage.unsent() if way else (0, 0)
         counts = way.exporter.counts if way else Counts()
-        dropped = dict(self._dropped)
-        if self._late:
-            dropped["after shutdown"] = self._late
         return DeliveryStats(
-            ended=self._ended + len(self._queue),
+            ended=self._ended + queued,
             exported=counts.exported,
             waiting=spans,
             waiting_bytes=size,
-            queued=len(self._queue),
+            queued=queued,
             queue_capacity=self._max_queue_size,
             inflight=way.exporter.inflight if way else 0,
-            dropped=dropped,
+            dropped=dict(self._dropped),
             rejected=counts.rejected,
             parked=counts.parked,
             requests=counts.requests,
@@ -359,11 +379,6 @@ class DurableSpanProcessor(SpanProcessor):
         """Whether spans that ended since the last call can never be delivered."""
         before, self._lost = self._lost, sum(self._dropped[reason] for reason in _LOST)
         return self._lost > before
-
-    def _unsent(self) -> tuple[int, int]:
-        if self._left is not None:
-            return self._left
-        return self._way.storage.unsent() if self._way is not None else (0, 0)
 
     def on_request(self, record: Callable[[float, str], None]) -> None:
         """*record* gets the seconds of each request, and why it failed, or an empty text."""
@@ -420,10 +435,15 @@ class DurableSpanProcessor(SpanProcessor):
     def _drain(self, at_least: int = sys.maxsize) -> None:
         """Encode what is queued, *at_least* so many, and append it to the store."""
         with self._lock:
+            if self._is_over:
+                while late := self._next_chunk():
+                    self._count_late(len(late))
+                return
             drained = 0
             while drained < at_least and (spans := self._next_chunk()):
                 drained += len(spans)
-                self._ended += len(spans)
+                with self._counting:
+                    self._ended += len(spans)
                 self._write(spans)
             if drained and not self._closed:
                 try:
@@ -449,7 +469,7 @@ class DurableSpanProcessor(SpanProcessor):
                     if key is not None:
                         storage.closed(key)
         except Exception as error:  # noqa: BLE001 - counted and said
-            self._dropped["not written"] += left
+            self._count(left, "not written")
             self._say(_TICK.failed, error)
 
     def _next_chunk(self) -> list[ReadableSpan]:
@@ -496,14 +516,23 @@ class DurableSpanProcessor(SpanProcessor):
         self._say(_guard.logger.warning, "%s", sentence)
 
     def _was_dropped(self, spans: int, reason: str) -> None:
-        self._dropped[reason] += spans
+        self._count(spans, reason)
         advice = "docs/delivery.md says what to do"
         self._say(_guard.report, f"spans were given up: {reason}", advice)
 
     def _could_not_encode(self, error: Exception) -> None:
-        self._dropped["not encoded"] += 1
+        self._count(1, "not encoded")
         advice = "the span is lost, others are not; please report this"
         self._say(_guard.report, "could not encode a span", advice, error)
+
+    def _count(self, dropped: int, reason: str) -> None:
+        with self._counting:  # any thread may come, with any lock
+            self._dropped[reason] += dropped
+
+    def _count_late(self, spans: int) -> None:
+        with self._counting:
+            self._ended += spans
+            self._dropped[_LATE] += spans
 
     # ---- fork and exit
 
@@ -534,7 +563,7 @@ class DurableSpanProcessor(SpanProcessor):
         self._pid = os.getpid()
         closed = self._closed
         self._begin()
-        self._closed = closed
+        self._closed = self._is_over = closed
         self._transport.after_fork()
         if self._way is not None:
             self._way.storage.after_fork()

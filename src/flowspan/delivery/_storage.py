@@ -92,6 +92,7 @@ class Storage:
         self._delay = RETRY[0]
         self._moves = 0
         self._closed = False
+        self._left = 0, 0  # spans and bytes, when it was closed
         if directory is not None:
             self._ready()
 
@@ -153,8 +154,10 @@ class Storage:
         while taken := self._memory.take(1 << 20, 1 << 30):
             try:
                 spool.append(taken.body, taken.spans)
-            except OSError as error:
+            except BaseException as error:
                 self._memory.put_back(taken)
+                if not isinstance(error, OSError):
+                    raise
                 self._failed(error)
                 return
             with self._lock:
@@ -208,6 +211,8 @@ class Storage:
         return self._memory.park(body, spans, reason)
 
     def unsent(self) -> tuple[int, int]:
+        if self._closed:
+            return self._left
         spans, size = self._memory.unsent()
         if self._spool is not None:
             more_spans, more = self._spool.unsent()
@@ -262,7 +267,10 @@ class Storage:
             return 0
         self._retry_at = 0.0
         if self.in_memory() and (spool := self._ready()) is not None:
+            self._memory.recall()
             self._back_to_disk(spool)
+        if self._spool is not None:
+            self._left = self._spool.unsent()
         self._closed = True
         if self._spool is not None:
             self._spool.close()

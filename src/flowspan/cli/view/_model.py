@@ -8,7 +8,7 @@ SDK's finished spans. Times are nanoseconds since 1970, ids lower-case hex as pe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flowspan import semconv
@@ -20,13 +20,17 @@ ERROR: Final = 2
 NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
 
+def _none() -> Mapping[str, Any]:
+    return NO_ATTRIBUTES
+
+
 @dataclass(slots=True, kw_only=True)
 class Event:
     """Something that happened at one time within a span."""
 
     name: str
     time: int
-    attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    attributes: Mapping[str, Any] = field(default_factory=_none)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,12 +39,17 @@ class Link:
 
     trace_id: str
     span_id: str
-    attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    attributes: Mapping[str, Any] = field(default_factory=_none)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Span:
-    """One span. Attribute values: str, bool, int, float, bytes, None, lists and dicts of them."""
+    """
+    One span. Attribute values: str, bool, int, float, bytes, None, lists and dicts of them.
+
+    Of a large input *attributes*, *events* and *links* are read when they are asked for
+    (`_stored`): ask once and keep what you got while you work on the span.
+    """
 
     trace_id: str  # 32 hex digits
     span_id: str  # 16 hex digits
@@ -51,17 +60,23 @@ class Span:
     end: int  # 0: not ended yet
     status: int = UNSET
     status_message: str = ""
-    attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    attributes: Mapping[str, Any] = field(default_factory=_none)
     events: Sequence[Event] = ()
     links: Sequence[Link] = ()
     service: str = ""  # `service.name` of the resource
     scope: str = ""  # name of the instrumentation scope
-    resource: Mapping[str, Any] = NO_ATTRIBUTES  # shared by the spans of one resource
+    resource: Mapping[str, Any] = field(
+        default_factory=_none
+    )  # shared by the spans of one resource
 
     @property
     def duration(self) -> int:
         """Nanoseconds; never negative, 0 while it is open."""
         return max(0, self.end - self.start) if self.end else 0
+
+    @property
+    def is_error(self) -> bool:
+        return self.status == ERROR or self.outcome == semconv.STATUS_ERROR
 
     @property
     def outcome(self) -> str:
@@ -87,7 +102,7 @@ class Trace:
     once: the one that has ended, else the later one.
     """
 
-    __slots__ = ("_children", "by_id", "roots", "spans", "trace_id")
+    __slots__ = ("_children", "_root_ids", "by_id", "roots", "spans", "trace_id")
 
     def __init__(self, trace_id: str, spans: Sequence[Span]) -> None:
         self.trace_id = trace_id
@@ -106,6 +121,11 @@ class Trace:
             else:
                 self.roots.append(span)
         self._open_cycles()
+        self._root_ids = {span.span_id for span in self.roots}
+
+    def parent(self, span: Span) -> Span | None:
+        """The span above it in the tree; None for a root."""
+        return None if span.span_id in self._root_ids else self.by_id.get(span.parent_id)
 
     def children(self, span: Span) -> Sequence[Span]:
         """By start."""

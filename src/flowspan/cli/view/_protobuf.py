@@ -1,0 +1,243 @@
+"""
+OTLP's protobuf -> spans. No protobuf library: `delivery._wire` parts the fields.
+
+A span's message is kept as it is and read again for its details. What is malformed is a
+ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from struct import Struct
+from sys import intern
+from typing import Any, Final
+
+from flowspan.cli.view._model import NO_ATTRIBUTES, Event, Link, Span
+from flowspan.cli.view._stored import KEPT, Details, Store, Stored, StoredEvents, StoredLinks
+from flowspan.cli.view._values import Origin
+from flowspan.delivery import _otlp
+from flowspan.delivery._otlp import content, fixed, holds, integer
+from flowspan.delivery._wire import FIXED64, Field, fields
+
+_PARENT: Final = 4
+_KIND: Final = 6
+_STATUS_CODE: Final = 3
+_DOUBLE: Final = Struct("<d")
+# of AnyValue
+_BOOL, _INT, _DOUBLES = 2, 3, 4
+# of Event, and of Link
+_TIME, _EVENT_NAME = 1, 2
+_LINK_ATTRIBUTES: Final = 4
+_MAX_DEPTH: Final = 64
+
+
+def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Span]:
+    """Every span of a request. What is *trusted* to be one is not read to its last byte."""
+    for resource in fields(body):
+        if not holds(resource, _otlp.RESOURCE_SPANS):
+            continue
+        parts = list(fields(body, resource.value, resource.end))
+        about = [part for part in parts if holds(part, _otlp.OWNER)]
+        attributes = _attributes(body, about, _otlp.RESOURCE_ATTRIBUTES.number)
+        for scope in parts:
+            if holds(scope, _otlp.SCOPE_SPANS):
+                inner = list(fields(body, scope.value, scope.end))
+                name = ""
+                for owner in inner:
+                    if holds(owner, _otlp.OWNER):
+                        name = _scope_name(body, owner)
+                origin = Origin(attributes, name)
+                for field in inner:
+                    if holds(field, _otlp.SPANS):
+                        message = content(body, field)
+                        if not trusted:
+                            _decoded(message)
+                        yield _span(message, origin, store)
+
+
+def _scope_name(body: bytes, owner: Field) -> str:
+    for field in fields(body, owner.value, owner.end):
+        if field.number == 1:
+            return _text(content(body, field))
+    return ""
+
+
+def _attributes(body: bytes, owners: list[Field], number: int) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for owner in owners:
+        for field in fields(body, owner.value, owner.end):
+            if holds(field, number):
+                key, value = _otlp.read_pair(content(body, field))
+                found[key] = _value(value)
+    return found or NO_ATTRIBUTES
+
+
+def _span(data: bytes, origin: Origin, store: Store) -> Span:
+    trace_id = span_id = parent = b""
+    name = message = ""
+    kind = start = end = status = 0
+    has_attributes = has_events = has_links = False
+    kept: dict[str, Any] = {}
+    for field in fields(data):
+        number = field.number
+        if number == _otlp.ATTRIBUTES.number:
+            has_attributes = True
+            if _key(data, field) in KEPT:
+                key, value = _otlp.read_pair(content(data, field))
+                kept[key] = _value(value)
+        elif number == _otlp.TRACE_ID:
+            trace_id = content(data, field)
+        elif number == _otlp.SPAN_ID:
+            span_id = content(data, field)
+        elif number == _PARENT:
+            parent = content(data, field)
+        elif number == _otlp.NAME:
+            name = _text(content(data, field))
+        elif number == _KIND:
+            kind = integer(data, field)
+        elif number == _otlp.START:
+            start = fixed(data, field)
+        elif number == _otlp.END:
+            end = fixed(data, field)
+        elif number == _otlp.STATUS:
+            for part in fields(content(data, field)):
+                at = field.value
+                if part.number == _STATUS_CODE:
+                    status = integer(data[at : field.end], part)
+                elif part.number == _otlp.STATUS_MESSAGE:
+                    message = _text(content(data[at : field.end], part))
+        elif number == _otlp.EVENTS.number:
+            has_events = True
+        elif number == _otlp.LINKS.number:
+            has_links = True
+    if len(trace_id) != 16 or len(span_id) != 8 or not any(trace_id) or not any(span_id):
+        raise ValueError("a span without an id")
+    carried: Mapping[str, Any] = NO_ATTRIBUTES
+    events: StoredEvents | tuple[()] = ()
+    links: StoredLinks | tuple[()] = ()
+    if has_attributes or has_events or has_links:
+        carried = stored = StoredProtobuf(store, data, kept or NO_ATTRIBUTES)
+        events = StoredEvents(stored) if has_events else ()
+        links = StoredLinks(stored) if has_links else ()
+    return Span(
+        trace_id=intern(trace_id.hex()),
+        span_id=span_id.hex(),
+        parent_id=intern(parent.hex()) if any(parent) else "",
+        name=intern(name),
+        kind=kind,
+        start=start,
+        end=end,
+        status=status,
+        status_message=message,
+        attributes=carried,
+        events=events,
+        links=links,
+        service=origin.service,
+        scope=origin.scope,
+        resource=origin.resource,
+    )
+
+
+class StoredProtobuf(Stored):
+    """Kept as the message that it came in."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def decode(data: bytes) -> Details:
+        try:
+            return _decoded(data)
+        except ValueError:  # of a file that was trusted
+            return Details()
+
+
+def _decoded(data: bytes) -> Details:
+    attributes: dict[str, Any] = {}
+    events, links = [], []
+    for field in fields(data):
+        if field.number == _otlp.ATTRIBUTES.number:
+            key, value = _otlp.read_pair(content(data, field))
+            attributes[key] = _value(value)
+        elif field.number == _otlp.EVENTS.number:
+            events.append(_event(content(data, field)))
+        elif field.number == _otlp.LINKS.number:
+            links.append(_link(content(data, field)))
+    return Details(attributes or NO_ATTRIBUTES, events, links)
+
+
+def _event(data: bytes) -> Event:
+    event = Event(name="", time=0)
+    attributes: dict[str, Any] = {}
+    for field in fields(data):
+        if field.number == _TIME:
+            event.time = fixed(data, field)
+        elif field.number == _EVENT_NAME:
+            event.name = _text(content(data, field))
+        elif field.number == _otlp.EVENT_ATTRIBUTES.number:
+            key, value = _otlp.read_pair(content(data, field))
+            attributes[key] = _value(value)
+    event.attributes = attributes or NO_ATTRIBUTES
+    return event
+
+
+def _link(data: bytes) -> Link:
+    link = Link(trace_id="", span_id="")
+    attributes: dict[str, Any] = {}
+    for field in fields(data):
+        if field.number == _otlp.TRACE_ID:
+            link.trace_id = content(data, field).hex()
+        elif field.number == _otlp.SPAN_ID:
+            link.span_id = content(data, field).hex()
+        elif field.number == _LINK_ATTRIBUTES:
+            key, value = _otlp.read_pair(content(data, field))
+            attributes[key] = _value(value)
+    link.attributes = attributes or NO_ATTRIBUTES
+    return link
+
+
+def _key(data: bytes, field: Field) -> str:
+    """The key of an attribute whose key comes first, as everybody writes it."""
+    at = field.value
+    if at + 1 < field.end and data[at] == _otlp.KEY << 3 | 2 and data[at + 1] < 0x80:
+        return _text(data[at + 2 : at + 2 + data[at + 1]])
+    return _otlp.read_pair(content(data, field))[0]
+
+
+def _value(data: bytes, depth: int = 0) -> Any:
+    """What an `AnyValue` holds; nothing is None."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("values within values, too many to be OTLP")
+    found: Any = None
+    for field in fields(data):
+        number = field.number
+        if number == _otlp.STRING:
+            found = _text(content(data, field))
+        elif number == _BOOL:
+            found = bool(integer(data, field))
+        elif number == _INT:
+            whole = integer(data, field)
+            found = whole - (1 << 64) if whole >> 63 else whole
+        elif number == _DOUBLES:
+            _otlp.expect(field, FIXED64)
+            (found,) = _DOUBLE.unpack_from(data, field.value)
+        elif number == _otlp.ARRAY:
+            inner = content(data, field)
+            found = [
+                _value(content(inner, item), depth + 1)
+                for item in fields(inner)
+                if item.number == _otlp.ITEMS
+            ]
+        elif number == _otlp.MAPPING:
+            inner = content(data, field)
+            found = {}
+            for item in fields(inner):
+                if item.number == _otlp.ITEMS:
+                    key, value = _otlp.read_pair(content(inner, item))
+                    found[key] = _value(value, depth + 1)
+        elif number == _otlp.RAW:
+            found = content(data, field)
+    return found
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
