@@ -139,7 +139,6 @@ def view(
 
     FILE is OTLP JSON, also packed, of the Collector, Jaeger or this command;
     - is the standard input. One trace is drawn as a tree, several are listed.
-
     Exits with 0 if all is well, 1 if something failed, 2 for wrong arguments.
     """
     from flowspan.cli.view._command import Asked, look
