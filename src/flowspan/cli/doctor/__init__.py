@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -84,7 +83,7 @@ class _Doctor:
         from flowspan.cli.doctor import _provider, _spool
 
         settings = self.settings
-        places = [trip.otlp.endpoint for trip in trips] or [settings.config.otlp.endpoint]
+        places = [trip.otlp for trip in trips] or [settings.config.otlp]
         directories = dict.fromkeys(_spool.directory_of(settings, place) for place in places)
         looks = {one: _Beside(partial(_spool.looking, one)) for one in directories}
         collector = ""
@@ -110,7 +109,7 @@ class _Doctor:
         config = self.settings.config
         for name in config.exporters:
             if name in OTLP_EXPORTERS:
-                yield replace(config.otlp, protocol=OTLP_EXPORTERS[name] or config.otlp.protocol)
+                yield config.otlp.speaking(OTLP_EXPORTERS[name])
 
     # ---- one collector, and the Jaeger behind it
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from flowspan.cli._words import count, period, size
 from flowspan.cli.doctor._lines import Line, Section, State
 from flowspan.cli.doctor._settings import Settings
+from flowspan.config import OtlpConfig
 from flowspan.delivery import _platform
 from flowspan.delivery._inspect import SegmentInfo, inspect
 from flowspan.delivery._storage import default_directory
@@ -23,12 +24,14 @@ Look = Callable[[], "list[SegmentInfo] | None"]
 """What `inspect` finds; None if it was not done in time."""
 
 
-def directory_of(settings: Settings, endpoint: str) -> str | None:
+def directory_of(settings: Settings, otlp: OtlpConfig) -> str | None:
     """None if there is none by the configuration."""
     named = settings.config.spool.directory
     if named == "none":
         return None
-    return default_directory(endpoint) if named is None else os.path.expanduser(named)
+    if named is None:
+        return default_directory(otlp.endpoint, otlp.headers)
+    return os.path.expanduser(named)
 
 
 def looking(directory: str | None) -> list[SegmentInfo]:
