@@ -40,7 +40,7 @@ from in_langflow._server import Langflow, new_session, running_langflow  # noqa:
 
 CLIENTS = 50
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-RUNS = 100  # a round
+RUNS = int(os.environ.get("RUNS", "100"))  # a round
 OURS = ROOT / ".venv-langflow" / "bin" / "python"
 STOCK = ROOT / ".venv-langflow-stock" / "bin" / "python"
 DATABASE = {  # 50 at once are more than Langflow's SQLite takes by default

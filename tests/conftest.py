@@ -38,6 +38,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Undelivered spans wait below here, not in the developer's own directory.
 _state = tempfile.TemporaryDirectory(prefix="flowspan-state-")
 os.environ["XDG_STATE_HOME"] = _state.name
+os.environ["XDG_CACHE_HOME"] = os.path.join(_state.name, "cache")  # and the demo's page
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import asyncio
 import dataclasses
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,47 +20,38 @@ import flowspan.delivery
 from conftest import Spans
 from faults import Collector
 from flowspan import semconv
-from flowspan.config import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 DELIVERY = (ROOT / "docs" / "delivery.md").read_text()
 LANGFLOW = (ROOT / "docs" / "langflow.md").read_text()
-REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-VALUES = ("STATUS_", "MIME_", "LINK_EDGE", "LINK_RESUME", "LINK_ORIGIN", "SCOPE_", "SCHEMA_")
-VALUES += ("METRIC_", "OTEL_COMPONENT_")
 
 
-def names_in(heading: str) -> list[str]:
-    """The first column of the table below *heading*."""
-    section = REFERENCE.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+MADE = runpy.run_path(str(ROOT / "docs" / "made.py"))
 
 
-def test_the_reference_lists_each_attribute_once():
-    """No attribute without a line, no line without an attribute."""
-    written = [
-        value
-        for name, value in vars(semconv).items()
-        if name.isupper() and not name.startswith(VALUES)
-    ]
-
-    assert names_in("Attributes and events") == written
+@pytest.mark.parametrize("page", MADE["PAGES"])
+def test_what_is_made_from_the_code_is_up_to_date(page: str):
+    """Attributes, metrics, variables and commands. Else: `python docs/made.py`."""
+    assert (ROOT / "docs" / page).read_text() == MADE["made"](page)
 
 
-def test_the_reference_lists_each_metric_once():
-    """No metric without a line, no line without a metric."""
-    metrics = [value for name, value in vars(semconv).items() if name.startswith("METRIC_")]
+def test_every_attribute_and_metric_has_a_row():
+    """A name of `semconv.py` that is none of its values has a text below it, and no two are one."""
+    values = ("STATUS_", "MIME_", "LINK_EDGE", "LINK_RESUME", "LINK_ORIGIN", "SCOPE_", "SCHEMA_")
+    values += ("OTEL_COMPONENT_",)
+    names = [n for n in vars(semconv) if n.isupper() and not n.startswith(values)]
 
-    assert names_in("Metrics") == metrics
+    assert [name for name, _, _ in MADE["described"]()] == names
+    assert len({getattr(semconv, name) for name in names}) == len(names)
 
 
-def test_the_reference_lists_each_variable_once():
-    """Name, default and what is accepted come from the table that reads them."""
-    assert names_in("Environment variables") == list(VARIABLES)
-    for variable in VARIABLES.values():
-        (line,) = [row for row in REFERENCE.splitlines() if row.startswith(f"| `{variable.name}`")]
-        assert line.replace("\\|", "|").endswith(f" | {variable.meaning} |")
+def test_each_public_name_is_on_its_page():
+    """With its docstring, on the site."""
+    page = (ROOT / "docs" / "api.md").read_text()
+    names = {name for name in flowspan.__all__ if not name.startswith("__")} - {"propagation"}
+
+    assert not [name for name in names if not re.search(rf":: flowspan\.{name}\b", page)]
 
 
 def test_python_for_a_platform_runs(configured):
@@ -104,6 +96,27 @@ def test_a_test_that_a_page_names_exists(page: Path):
         (path,) = (ROOT / "tests").rglob(file)
         tests = path.read_text()
         assert re.search(rf"^(async )?def {name}\(", tests, re.MULTILINE), f"{file}::{name}"
+
+
+ALL_PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    """On a Git host as well as in the site: a file that is there, and a heading in it."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        target, _, anchor = link.partition("#")
+        if "://" not in link:
+            path = (page.parent / target).resolve() if target else page
+            assert path.exists(), link
+            assert not anchor or anchor in anchors(path), link
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as Git hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 # ---- docs/delivery.md
@@ -270,6 +283,20 @@ def test_what_is_said_of_langflow_is_tested():
         (file, name) = re.search(r"`(test_\w+\.py)(?:::(\w+))?` \|$", row).groups()
         source = (ROOT / "tests" / "in_langflow" / file).read_text()
         assert f"\ndef {name or 'test_'}" in source
+
+
+def test_each_cell_of_the_comparison_says_where_it_is_from():
+    """A test, a file of a package, the measurement above; or that nobody has looked."""
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    measured, inside, read = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
+
+    assert "`benchmarks/tracers.py`" in page
+    for row in measured.splitlines()[2:] + inside.splitlines()[2:]:
+        assert all(cell.strip() for cell in row.split("|")[1:-1]), row
+    for row in read.splitlines()[2:]:
+        for cell in row.split("|")[2:-1]:
+            said = "`" in cell or "not checked" in cell or "measured above" in cell
+            assert said or cell.strip() in ("no", "none in the package"), f"{row}: {cell}"
 
 
 def test_langflow_in_docker_fits_the_compose_file():

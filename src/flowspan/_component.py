@@ -77,11 +77,11 @@ def describe(component: object, trace_name: object) -> Component:
     if component is None or kind is str:
         component_id = label(component) or given_name or "component"
         return Component(component_id, component_name(given_name or component_id, component_id))
-    vertex = _read(component, "_vertex")
+    vertex = read(component, "_vertex")
     component_id = (
-        label(_read(vertex, "id"))
-        or label(_read(component, "_id"))
-        or label(_read(component, "id"))
+        label(read(vertex, "id"))
+        or label(read(component, "_id"))
+        or label(read(component, "id"))
         or given_name
         or _class_name(kind)
         or "component"
@@ -109,7 +109,8 @@ def _class_name(kind: type) -> str | None:
         return None
 
 
-def _read(owner: object, name: str) -> Any:
+def read(owner: object, name: str) -> Any:
+    """An attribute of somebody else's object; None if it has none, or raises."""
     try:
         return getattr(owner, name, None)
     except Exception:  # noqa: BLE001 - a property of somebody else's
@@ -118,7 +119,7 @@ def _read(owner: object, name: str) -> Any:
 
 def _text(owner: object, *names: str) -> str | None:
     for name in names:
-        value = _read(owner, name)
+        value = read(owner, name)
         if type(value) is str and value:
             return label(value, NAME_BOUND)
     return None
@@ -136,15 +137,15 @@ def _given_edges(edges: Any) -> tuple[Edge, ...]:
 
 
 def _edges(vertex: object) -> tuple[Edge, ...]:
-    edges = _read(vertex, "incoming_edges")
+    edges = read(vertex, "incoming_edges")
     if type(edges) not in (list, tuple) or not edges:
         return ()
     return tuple(
         Edge(
             source,
-            label(_read(_read(edge, "source_handle"), "name")),
-            label(_read(edge, "target_param")),
+            label(read(read(edge, "source_handle"), "name")),
+            label(read(edge, "target_param")),
         )
         for edge in edges
-        if (source := label(_read(edge, "source_id")))
+        if (source := label(read(edge, "source_id")))
     )

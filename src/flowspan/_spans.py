@@ -826,12 +826,22 @@ class Run(_Recorded, TraceContext):
 class ComponentSpan(_Recorded, ComponentTraceContext):
     """A component with its recording. Its methods may be called from any thread."""
 
-    __slots__ = (*_RECORDED, "_logs", "_nested", "_outputs", "calls", "iterations", "usage_below")
+    __slots__ = (
+        *_RECORDED,
+        "_logs",
+        "_nested",
+        "_outputs",
+        "calls",
+        "given",
+        "iterations",
+        "usage_below",
+    )
 
     def __init__(self) -> None:
         _Recorded.__init__(self)
         self.attachment = None
         self._logs = 0
+        self.given: tuple[object, ...] = ()  # the outputs that a bridge gave last
         self.calls: object = None  # the name of the flow that it calls
         self.iterations = 0  # turns of the loop that it is
         self._nested: tuple[weakref.ref[Run], ...] = ()
@@ -954,6 +964,7 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
                 self.span.end()
         finally:  # whatever a span processor raised
             self._outputs = None
+            self.given = ()
             run_of = self.run
             if isinstance(run_of, Run):
                 if outcome == semconv.STATUS_ERROR and error is not None:

@@ -242,7 +242,7 @@ def running_langflow(
         },
         health=f"http://{address}/health",
         log=home / f"langflow-{port}.log",
-        start_timeout=180,
+        start_timeout=400,  # of several at once on a busy machine
     )
     server.start()
     try:

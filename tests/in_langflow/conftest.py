@@ -126,6 +126,7 @@ def ahead(
             toml=ODD_SERVICE.format("Ours"),
             OTEL_EXPORTER_OTLP_ENDPOINT=hanging.url,
             OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            FLOWSPAN_SPOOL_DIR="/proc/x",
             **ORDER,
         )
         try:
@@ -209,7 +210,7 @@ def hanging(ahead: Ahead) -> Hanging:
 
 @pytest.fixture(scope="session")
 def badly_off(ahead: Ahead) -> Langflow:
-    """The collector takes connections and never answers; vendor tracers raise (`odd/odd.py`)."""
+    """The collector hangs, the spool cannot be written, vendor tracers raise (`odd/odd.py`)."""
     return ahead["badly_off"]
 
 

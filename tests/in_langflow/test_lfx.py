@@ -18,7 +18,7 @@ from backends._process import Server, free_addresses, wait_for
 from flowspan import semconv
 from processes import Sink
 
-from ._server import FLOWS, Received, environment, lfx, new_session
+from ._server import FLOWS, HERE, Received, environment, lfx, new_session
 from ._traces import status, trees
 
 BELOW_HELLO = {"Chat Input": {}, "Prompt Template": {}, "Chat Output": {}}
@@ -117,15 +117,20 @@ def test_run_with_tracing_deactivated(run, sink: Sink):
     assert [s for s in sink.readable if s["scope"]["name"] == semconv.SCOPE_NAME] == []
 
 
-def test_run_with_an_lfx_of_another_version(run, sink: Sink, tmp_path: Path):
-    """What counts is its interface."""
+def test_run_with_an_lfx_of_another_version(python: Path, sink: Sink, tmp_path: Path):
+    """What counts is its interface: nothing is left out, and nothing is said."""
     later = tmp_path / "lfx-9.9.9.dist-info"
     later.mkdir()
     (later / "METADATA").write_text("Metadata-Version: 2.1\nName: lfx\nVersion: 9.9.9\n")
+    env = environment(tmp_path, sink, PYTHONPATH=f"{tmp_path}:{FLOWS}")
+    assert lfx(python, tmp_path, "--version", **env).stdout.strip() == "lfx 9.9.9"
 
-    session = run("hello", PYTHONPATH=f"{tmp_path}:{FLOWS}")
+    session = new_session()
+    file = str(FLOWS / "hello_flow.py")
+    done = lfx(python, tmp_path, "run", file, "hi", "--session-id", session, **env)
 
     Received(sink).expect(session, {"hello_flow": BELOW_HELLO})
+    assert "flowspan" not in done.stderr
 
 
 NOWHERE = "http://127.0.0.1:9"
@@ -189,6 +194,55 @@ def test_an_lfx_with_another_interface(python: Path, sink: Sink, tmp_path: Path)
     (line,) = [line for line in done.stderr.splitlines() if "flowspan" in line]
     assert "find Langflow's own tracing service" in line
     assert "it knows lfx 1.13, please report your version" in line
+
+
+def test_what_their_service_raises_is_raised(python: Path, sink: Sink, tmp_path: Path):
+    """By each of its methods, as without us; what it swallows is swallowed. Our trace is whole."""
+    done = subprocess.run(
+        [python, HERE / "odd" / "theirs_raises.py"],
+        env=environment(tmp_path, sink),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout.split() == [
+        *("start_tracers", "trace_component", "enter", "exit"),
+        *("add_log", "set_outputs", "get_langchain_callbacks", "get_tracer", "record_event_span"),
+        *("project_name", "deactivated", "end_tracers", "teardown"),
+    ]
+    below = {"enter": {}, "exit": {}, "calls": {}, "Step": {}, "swallow": {}}
+    Received(sink).until("session-1", lambda spans: trees(spans) == [{"Flow": below}])
+
+
+NO_USAGE = ("_token_usage", "_token_usage.input_tokens", "*")
+NO_EDGE = ("_vertex", "_vertex.incoming_edges", "_vertex.incoming_edges.source_id", "*")
+
+
+def test_an_attribute_that_raises_costs_only_itself(python: Path, sink: Sink, tmp_path: Path):
+    """Each that is read of a component, one after another, and all of them: its work is done."""
+    done = subprocess.run(
+        [python, HERE / "odd" / "broken_components.py"],
+        env=environment(tmp_path, sink),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    broken = [line.removeprefix("done ") for line in done.stdout.splitlines()]
+    assert len(broken) == 24
+    received = Received(sink)
+    for one in broken:
+        received.until(one, lambda spans: len(spans) == 3)
+        run, before, component = received.spans(one)
+        assert component["parent_span_id"] == before["parent_span_id"] == run["span_id"]
+        assert component["attributes"][semconv.OUTPUT_VALUE] == '{"out":"done"}'
+        assert status(run) == "ok"
+        assert run["attributes"].get(semconv.USAGE_INPUT_TOKENS, 0) == (0 if one in NO_USAGE else 7)
+        assert bool(component["links"]) == (one not in NO_EDGE), one
+    assert done.stderr.count("flowspan: ") <= 1  # each kind once
 
 
 # ---- lfx serve

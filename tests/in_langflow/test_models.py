@@ -57,6 +57,40 @@ def test_the_tokens_of_two_models_do_not_mix(langflow: Langflow, flow: str, way:
     assert [run["attributes"][name] for name in SUMS] == [77, 33, 110]
 
 
+@pytest.mark.parametrize("way", AT_ONCE)
+def test_the_tokens_that_a_component_counts_itself(langflow: Langflow, way: str):
+    """Where no span of a call carries them: on the component, once, and on the run."""
+    session = langflow.run("counts", way)
+
+    spans = langflow.expect(
+        session, {"Counts": {"Chat Input": {}, "Counts": {}, "A": {}, "Chat Output": {}}}
+    )
+
+    used = {span["name"]: span["attributes"].get(TOKENS[0]) for span in spans.values()}
+    assert {name: tokens for name, tokens in used.items() if tokens} == {"Counts": 11}
+    component, run = spans["Counts"], langflow.spans(session)[0]
+    assert component["attributes"][semconv.GEN_AI_REQUEST_MODEL] == "untraced"
+    assert component["attributes"][TOKENS[1]] == 4
+    assert [run["attributes"][name] for name in SUMS] == [11, 4, 15]
+
+
+@pytest.mark.parametrize("way", ["run", "playground polling"])
+def test_no_secret_of_a_tool_call_is_on_the_wire(langflow: Langflow, way: str):
+    """Not in its arguments, its result, its component's log nor what the model asked for."""
+    secret = "sk-proj-tooltooltool0123456789abcdef"
+    session = langflow.run("agent", way, f"look with {secret}")
+    langflow.until(session, lambda spans: any(map(is_run, spans)))
+
+    spans = langflow.spans(session)
+
+    assert "tooltooltool" not in str(spans)
+    (tool,) = [span["attributes"] for span in spans if span["name"] == "execute_tool seen"]
+    for name in (semconv.GEN_AI_TOOL_CALL_ARGUMENTS, semconv.GEN_AI_TOOL_CALL_RESULT):
+        assert "look with [REDACTED]" in tool[name]
+    asked = [s["attributes"][semconv.GEN_AI_OUTPUT_MESSAGES] for s in spans if is_model(s)]
+    assert "look with [REDACTED]" in asked[0]
+
+
 @each_way
 def test_an_agent_and_its_tool(langflow: Langflow, way: str):
     """Langflow's Agent: each call of the model and of the tool, once, in order, below it."""
@@ -79,3 +113,7 @@ def test_an_agent_and_its_tool(langflow: Langflow, way: str):
 
 def is_run(span: Span) -> bool:
     return semconv.RUN_STATUS in span["attributes"]
+
+
+def is_model(span: Span) -> bool:
+    return semconv.GEN_AI_OUTPUT_MESSAGES in span["attributes"]

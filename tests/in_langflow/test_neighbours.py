@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from backends._process import wait_for
+
 from ._server import ARRIVES_IN, WAYS, Langflow, new_session
 from .conftest import Hanging
 
@@ -42,8 +44,9 @@ def test_whatever_goes_wrong_the_answers_are_the_same(
     """
     Byte for byte those of a Langflow without us.
 
-    Although the collector takes connections and never answers, two vendor tracers raise wherever
-    they can, a component's attributes raise, and what it gives to be traced cannot be serialised.
+    Although the collector takes connections and never answers, the spool cannot be written, two
+    vendor tracers raise wherever they can, a component's attributes raise, and what it gives to be
+    traced, inputs and metadata, cannot be serialised.
     """
     session = new_session()
     ways = ("run", "playground streaming", "v2 sync", "v2 background")
@@ -54,6 +57,26 @@ def test_whatever_goes_wrong_the_answers_are_the_same(
 
     assert {case: answer(badly_off, *case, session) for case in cases} == answers
     assert hanging.reached.wait(ARRIVES_IN)
+
+
+RAISED = re.compile(
+    r"RuntimeError: (add_trace|end_trace|end|get_langchain_callback|not even made)\b"
+)
+
+
+def test_a_failure_of_theirs_is_not_hidden(badly_off: Langflow, without_us: Langflow):
+    """What a vendor tracer raises stands in Langflow's log, as it does without us."""
+    for langflow in (without_us, badly_off):
+        langflow.run("hello")
+
+    def logged(langflow: Langflow) -> set[str]:
+        return {
+            said for log in langflow.home.glob("*.log") for said in RAISED.findall(log.read_text())
+        }
+
+    expected = wait_for(lambda: logged(without_us), until=lambda said: len(said) >= 3, timeout=20)
+    assert {"add_trace", "end_trace", "not even made"} <= expected
+    assert wait_for(lambda: logged(badly_off), until=expected.__eq__, timeout=20) == expected
 
 
 @pytest.mark.parametrize("way", ["run", "playground polling", "v2 sync"])

@@ -23,15 +23,26 @@ def main() -> None:
     show_default=True,
     help="Where Jaeger's UI is; the links to the traces start with it.",
 )
-def demo(jaeger_url: str) -> None:
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="So many runs, 50 at once. Default: each of the four flows once.",
+)
+@click.option("--live", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--no-browser", is_flag=True, help="Say where the page is, open no browser.")
+def demo(jaeger_url: str, runs: int | None, live: bool, no_browser: bool) -> None:
     """Run four small flows and show their traces.
 
-    The spans go to the collector of the OTEL_ variables, by default on this machine. If none
-    answers, the traces are shown in the terminal.
+    The spans go to the collector of the OTEL_ variables, by default on this
+    machine; you get Jaeger's links. If none answers, the traces are shown in
+    the terminal and as a page in the browser.
     """
-    from flowspan.cli.demo import show
+    if live and runs is not None:
+        raise click.UsageError("--runs: --live goes on until Ctrl-C; leave one of them out")
+    from flowspan.cli.demo import Asked, show
 
-    show(jaeger_url)
+    show(jaeger_url, Asked(runs=runs or 4, live=live, browser=not no_browser))
 
 
 @main.command()
@@ -141,7 +152,8 @@ def view(
     - is the standard input. One trace is drawn as a tree, several are listed.
     Exits with 0 if all is well, 1 if something failed, 2 for wrong arguments.
     """
-    from flowspan.cli.view._command import Asked, look
+    from flowspan.cli.view._asked import Asked
+    from flowspan.cli.view._command import look
 
     look(
         Asked(

@@ -1,23 +1,30 @@
 """
-`flowspan demo`: four flows that run at once, seen in Jaeger or, without a collector, right here.
+`flowspan demo`: flows that run at once, seen in Jaeger or, without a collector, here and as a page.
 
-Uses flowspan as an application would, by its public names. `view` draws.
+What runs is in `_demo_flows`; `view` draws.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 import flowspan
+from flowspan.cli._browser import open_page, save
+from flowspan.cli._demo_flows import run_flows, run_on
 from flowspan.cli.view._analysis import summarise
 from flowspan.cli.view._collection import Collection
+from flowspan.cli.view._model import Trace
 from flowspan.cli.view._protobuf import spans_of
 from flowspan.cli.view._stored import Store
 from flowspan.cli.view._text import ASCII, UNICODE
@@ -28,10 +35,22 @@ from flowspan.delivery._transport import Verdict, make_transport
 from flowspan.pipeline import make_provider
 
 _PROBE_TIMEOUT = 1.0
+_DRAWN = 8  # trees in the terminal
+_SHOWN = 20  # links
+_KEPT = 20_000  # spans of the page, however long the demo runs
 _SAMPLED_OUT = "OTEL_TRACES_SAMPLER, or the flags of TRACEPARENT, let no trace through"
 
 
-def show(jaeger_url: str) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How many runs, or *live*: without an end; and whether a browser may be opened."""
+
+    runs: int
+    live: bool
+    browser: bool
+
+
+def show(jaeger_url: str, asked: Asked) -> None:
     """Run the demo and print what became of it. Raises nothing for a wrong configuration."""
     console = Console(highlight=False, markup=False, emoji=False)
     config = flowspan.Config.from_env()
@@ -72,13 +91,20 @@ def show(jaeger_url: str) -> None:
         except flowspan.ConfigError as error:
             _say(console, f"{error}: showing the traces here")
         else:
-            _export(console, pipeline, where, jaeger_url)
+            _export(console, pipeline, where, jaeger_url, asked)
             return
-    _draw(console, ours)
+    _draw(console, ours, asked)
 
 
-def _export(console: Console, pipeline: flowspan.Pipeline, where: str, jaeger_url: str) -> None:
-    traces = asyncio.run(run_flows())
+def _export(
+    console: Console, pipeline: flowspan.Pipeline, where: str, jaeger_url: str, asked: Asked
+) -> None:
+    def link(trace_id: int) -> str:
+        return f"{jaeger_url.rstrip('/')}/trace/{trace_id:032x}"
+
+    if asked.live:
+        _say(console, f"Runs go to {where} until Ctrl-C")
+    traces = _run(asked, lambda trace_id, name: _say(console, f"  {name:<16}  {link(trace_id)}"))
     done = pipeline.shutdown(timeout=10.0)
     stats = pipeline.stats()
     if stats.ended == 0:
@@ -89,14 +115,17 @@ def _export(console: Console, pipeline: flowspan.Pipeline, where: str, jaeger_ur
         _say(console, f"Export to {where} failed: {lost} of {stats.ended} spans did not arrive")
         raise SystemExit(1)
     _say(console, f"Exported {stats.exported} spans to {where}")
-    width = max(len(name) for name in traces.values())
-    for trace_id, name in traces.items():
-        _say(console, f"  {name:<{width}}  {jaeger_url.rstrip('/')}/trace/{trace_id:032x}")
+    if not asked.live:
+        shown = dict(islice(traces.items(), _SHOWN))
+        width = max(len(name) for name in shown.values())
+        for trace_id, name in shown.items():
+            _say(console, f"  {name:<{width}}  {link(trace_id)}")
+        _say_rest(console, len(traces))
 
 
-def _draw(console: Console, config: flowspan.Config) -> None:
-    memory = InMemorySpanExporter()
-    processors = [SimpleSpanProcessor(memory)]
+def _draw(console: Console, config: flowspan.Config, asked: Asked) -> None:
+    seen = _Seen()
+    processors = [SimpleSpanProcessor(seen)]
     try:
         provider = make_provider(config, processors)
     except flowspan.ConfigError as error:
@@ -104,21 +133,96 @@ def _draw(console: Console, config: flowspan.Config) -> None:
         config = replace(config, sampler="always_on", sampler_arg=None)
         provider = make_provider(config, processors)
     pipeline = flowspan.configure(config, tracer_provider=provider)
-    asyncio.run(run_flows())
+    if asked.live:
+        _say(console, "Runs until Ctrl-C; their traces come then")
+    _run(asked, lambda trace_id, name: _say(console, f"  {name}"))
     pipeline.shutdown()
-    spans = memory.get_finished_spans()
-    if not spans:
+    traces = seen.collection.traces()
+    if not traces:
         _say(console, f"{_SAMPLED_OUT}: nothing to show")
+        return
     width = max(60, min(console.width, 100))
     signs = ASCII if console.options.ascii_only else UNICODE
-    collection = Collection()
-    for batch in Encoder().encode(spans):
-        for span in spans_of(batch.body, Store()):
-            collection.add(span)
-    for trace in collection.traces():
+    for trace in traces[:_DRAWN]:
         console.print()
         for line in Tree(summarise(trace), width, signs, figures=False).lines():
             console.print(line, soft_wrap=True)
+    console.print()
+    _say_rest(console, len(traces), _DRAWN)
+    _page(console, traces, asked)
+
+
+def _page(console: Console, traces: Sequence[Trace], asked: Asked) -> None:
+    try:
+        page = save(traces)
+    except OSError as error:
+        where = error.filename or "the directory for temporary files"
+        _say(console, f"{where}: expected a place for a page ({error.strerror}); set TMPDIR to one")
+        raise SystemExit(1) from None
+    opened = asked.browser and open_page(page)
+    _say(console, f"As a page{', opened in the browser' if opened else ''}: {page.as_uri()}")
+
+
+def _run(asked: Asked, say: Callable[[int, str], None]) -> Mapping[int, str]:
+    """
+    Runs the flows; trace id -> name, by start.
+
+    *say* is told of each run as it begins, where they have no end but Ctrl-C.
+    """
+    traces: dict[int, str] = {}
+
+    def begun() -> None:
+        run = flowspan.current_run()
+        if run is None or not run.span.get_span_context().is_valid:
+            return
+        trace_id = run.span.get_span_context().trace_id
+        if asked.live:
+            say(trace_id, run.name)
+        else:
+            traces[trace_id] = run.name
+
+    if asked.live:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(run_on(begun))
+    else:
+        with _progress(asked.runs) as ended:
+            asyncio.run(run_flows(asked.runs, begun, ended))
+    return traces
+
+
+class _Seen(SpanExporter):
+    """Keeps the newest of what ends, as the views want it."""
+
+    def __init__(self) -> None:
+        self.collection = Collection(_KEPT)
+        self._encoder = Encoder()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        for batch in self._encoder.encode(spans):
+            for span in spans_of(batch.body, Store()):
+                self.collection.add(span)
+        return SpanExportResult.SUCCESS
+
+
+@contextmanager
+def _progress(runs: int) -> Iterator[Callable[[], None]]:
+    """A bar on the terminal while it works, to be told of each run that ended; else nothing."""
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("Running"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
+    with Progress(
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=runs)
+        yield lambda: bar.advance(task)
+
+
+def _say_rest(console: Console, traces: int, shown: int = _SHOWN) -> None:
+    if traces > shown:
+        _say(console, f"  and {traces - shown:,} more")
 
 
 def _say(console: Console, line: str) -> None:
@@ -140,144 +244,3 @@ def _trouble(config: flowspan.Config) -> str:
     if answer.verdict not in (Verdict.UNAVAILABLE, Verdict.MISCONFIGURED):
         return ""
     return answer.message.removeprefix(f"{otlp.shown_endpoint}: ")
-
-
-# ---- the flows
-
-
-async def run_flows() -> dict[int, str]:
-    """All four at once, each in a task of its own: trace id -> name, by start."""
-    traces: dict[int, str] = {}
-    await asyncio.gather(
-        support_bot(traces), trip_planner(traces), release_notes(traces), nightly_import(traces)
-    )
-    return traces
-
-
-def _note(traces: dict[int, str]) -> None:
-    run = flowspan.current_run()
-    if run is not None and run.span.get_span_context().is_valid:
-        traces.setdefault(run.span.get_span_context().trace_id, run.name)
-
-
-async def support_bot(traces: dict[int, str]) -> None:
-    """The five methods of Langflow's tracing service; pauses while other flows come and go."""
-    service = flowspan.TracingService()
-    await service.start_tracers(
-        None, "Support bot", user_id="maria", session_id="chat-42", project_name="Demo"
-    )
-    _note(traces)
-    question = "Where is my order 1138?"
-
-    chat_input = flowspan.Component("ChatInput-1", "Chat Input", "chat_input")
-    async with service.trace_component(chat_input, "Chat Input", {"text": question}):
-        await asyncio.sleep(0.03)
-        service.set_outputs("Chat Input", {"message": question})
-
-    await asyncio.sleep(0.25)
-    orders = flowspan.Component(
-        "Orders-1", "Order Search", "retriever", [flowspan.Edge("ChatInput-1")]
-    )
-    async with service.trace_component(orders, "Order Search", {"query": question}):
-        await asyncio.sleep(0.31)
-        service.add_log("Order Search", {"name": "search", "message": "1 order", "type": "text"})
-        service.set_outputs("Order Search", {"order": 1138, "status": "shipped"})
-
-    prompt = flowspan.Component(
-        "Prompt-1", "Prompt", "prompt", [flowspan.Edge("ChatInput-1"), flowspan.Edge("Orders-1")]
-    )
-    async with service.trace_component(prompt, "Prompt", {"template": "{order}\n{question}"}):
-        await asyncio.sleep(0.05)
-        service.set_outputs("Prompt", {"prompt": f"Order 1138: shipped.\n{question}"})
-
-    await asyncio.sleep(0.6)  # "Release notes" starts and ends meanwhile
-    model = flowspan.Component("Model-1", "Model", "llm", [flowspan.Edge("Prompt-1")])
-    inputs = {"api_key": "sk-demo-4f9a8c1e7b2d", "model": "gpt-4o-mini"}
-    answer = "It was shipped on Monday and arrives tomorrow."
-    async with service.trace_component(model, "Model", inputs):
-        await asyncio.sleep(1.4)
-        service.set_outputs("Model", {"text": answer})
-        current = flowspan.current_component()
-        if current is not None:
-            current.set_usage(input_tokens=412, output_tokens=58, model="gpt-4o-mini")
-
-    chat_output = flowspan.Component(
-        "ChatOutput-1", "Chat Output", "chat_output", [flowspan.Edge("Model-1")]
-    )
-    async with service.trace_component(chat_output, "Chat Output", {"text": answer}):
-        await asyncio.sleep(0.03)
-        service.set_outputs("Chat Output", {"message": answer})
-    await service.end_tracers({"answer": answer})
-
-
-async def release_notes(traces: dict[int, str]) -> None:
-    """Starts, runs and ends while "Support bot" waits."""
-    await asyncio.sleep(0.66)
-    async with flowspan.run("Release notes", inputs="v1.8.0") as run:
-        _note(traces)
-        async with flowspan.component("Read Commits", type="data", id="Commits-1") as commits:
-            await asyncio.sleep(0.12)
-            commits.set_outputs({"commits": 37})
-        edges = [flowspan.Edge("Commits-1")]
-        async with flowspan.component("Summary", type="llm", id="Summary-1", edges=edges) as model:
-            await asyncio.sleep(0.38)
-            model.set_usage(input_tokens=1904, output_tokens=210, model="gpt-4o-mini")
-            model.set_outputs("Faster search, 12 fixes.")
-        run.set_outputs("Faster search, 12 fixes.")
-
-
-async def nightly_import(traces: dict[int, str]) -> None:
-    """One component fails, the one beside it is cancelled; whoever started the flow goes on."""
-    await asyncio.sleep(0.9)
-    try:
-        async with flowspan.run("Nightly import", tags=["nightly"]):
-            _note(traces)
-            with flowspan.component("Read CSV", type="data", id="CSV-1") as read:
-                await asyncio.sleep(0.15)
-                read.set_outputs({"rows": 2048})
-            resizing = asyncio.create_task(_resize_images())
-            try:
-                await _fetch_rates()
-            finally:
-                resizing.cancel()
-                await asyncio.gather(resizing, return_exceptions=True)
-    except ConnectionError:
-        pass  # it is in the trace
-
-
-async def _resize_images() -> None:
-    edges = [flowspan.Edge("CSV-1")]
-    with flowspan.component("Resize Images", type="data", edges=edges) as resize:
-        resize.add_log("640 of 2048 done")
-        await asyncio.sleep(60)
-
-
-async def _fetch_rates() -> None:
-    with flowspan.component("Exchange Rates", type="api", edges=[flowspan.Edge("CSV-1")]):
-        await asyncio.sleep(0.42)
-        raise ConnectionError("rates.example.com: 503 Service Unavailable")
-
-
-async def trip_planner(traces: dict[int, str]) -> None:
-    """An agent with its tools nested below it."""
-    await asyncio.sleep(0.2)
-    async with flowspan.run("Trip planner", inputs="A weekend in Lisbon") as run:
-        _note(traces)
-        async with flowspan.component("Agent", type="agent", id="Agent-1") as agent:
-            await asyncio.sleep(0.35)
-            agent.add_log("weather first, then a hotel")
-            async with flowspan.component(
-                "get_weather", type="tool", inputs={"city": "Lisbon"}
-            ) as tool:
-                await asyncio.sleep(0.28)
-                tool.set_outputs({"celsius": 24, "sky": "clear"})
-            await asyncio.sleep(0.3)
-            async with flowspan.component(
-                "find_hotel", type="tool", inputs={"city": "Lisbon", "nights": 2}
-            ) as tool:
-                await asyncio.sleep(0.55)
-                tool.set_outputs({"hotel": "Alfama Rooms", "price": 174})
-            await asyncio.sleep(0.4)
-            agent.set_usage(input_tokens=2310, output_tokens=327, model="gpt-4o")
-            agent.set_outputs("Sunny, 24 degrees; two nights at Alfama Rooms.")
-        run.set_outputs("Sunny, 24 degrees; two nights at Alfama Rooms.")

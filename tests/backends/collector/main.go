@@ -1,9 +1,11 @@
-// A Collector with the components that collector-config.yaml names, and no others.
+// A Collector with the components that collector-config.yaml names, and the file exporter, whose
+// files `flowspan view` reads.
 package main
 
 import (
 	"log"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"go.opentelemetry.io/collector/component"
@@ -35,6 +37,7 @@ func factories() (factories otelcol.Factories, err error) {
 	}
 	if factories.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](
 		otlpexporter.NewFactory(),
+		fileexporter.NewFactory(),
 	); err != nil {
 		return
 	}

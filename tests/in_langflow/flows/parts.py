@@ -14,6 +14,7 @@ from lfx.field_typing import LanguageModel
 from lfx.io import BoolInput, HandleInput, IntInput, MessageTextInput, Output, SecretStrInput
 from lfx.schema.data import Data
 from lfx.schema.message import Message
+from lfx.schema.properties import Usage
 from meetings import meet
 
 
@@ -42,6 +43,18 @@ class Tells(A):
 
     def out(self) -> Message:
         return Message(text=str(os.getpid()))
+
+
+class Counts(A):
+    """Has asked a model that nobody traces."""
+
+    display_name = "Counts"
+    name = "Counts"
+    model_name = "untraced"
+
+    def out(self) -> Message:
+        self._token_usage = Usage(input_tokens=11, output_tokens=4, total_tokens=15)
+        return Message(text=self.text)
 
 
 class Join(Component):
@@ -268,7 +281,8 @@ class Scripted(BaseChatModel):
         answer = AIMessage(content=f"Indeed: {asked}")
         if self.tools and not any(isinstance(message, ToolMessage) for message in messages):
             described = self.tools[0]["function"]
-            arguments = dict.fromkeys(described["parameters"]["properties"], "42")
+            what = asked if "sk-" in asked else "42"
+            arguments = dict.fromkeys(described["parameters"]["properties"], what)
             answer = AIMessage(
                 content="", tool_calls=[{"name": described["name"], "args": arguments, "id": "c-1"}]
             )

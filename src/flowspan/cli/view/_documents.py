@@ -42,7 +42,8 @@ def batches(source: Source) -> Iterator[Batch]:
 
     A line that is wrong costs only itself.
     """
-    reader = _Reader(source)
+    unpacked = _ToItsEnd(source)
+    reader = _Reader(unpacked)
     problems: list[str] = []
     seen = is_json = False
     while not reader.is_over():
@@ -56,6 +57,8 @@ def batches(source: Source) -> Iterator[Batch]:
             is_json = is_json or not isinstance(error, Malformed)
             if not reader.goes_on or (len(problems) >= _BAD_LINES and not seen):
                 break
+    if unpacked.problem is not None:  # whatever else is wrong comes of it
+        raise unpacked.problem
     if problems and not (seen or is_json):
         raise Unreadable("not JSON: expected traces as OTLP JSON")
     if problems:
@@ -64,8 +67,23 @@ def batches(source: Source) -> Iterator[Batch]:
         raise Unreadable(problems[0] + others)
 
 
-class _Reader:
+class _ToItsEnd:
+    """A source that ends where it cannot go on: what was read before is looked at first."""
+
     def __init__(self, source: Source) -> None:
+        self._source = source
+        self.problem: Unreadable | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            return b"" if self.problem else self._source.read(size)
+        except Unreadable as error:
+            self.problem = error
+            return b""
+
+
+class _Reader:
+    def __init__(self, source: _ToItsEnd) -> None:
         self._source = source
         self._buffer = b""
         self._at = 0
@@ -219,7 +237,7 @@ def _walked(walk: Walk, depth: int = 0) -> Iterator[Batch]:
                 walk.value()
                 known = known or key in _SIGNALS
     else:
-        walk.value()
+        raise Malformed("not JSON")
     if not known:
         raise Unreadable(_NOT_OTLP)
 

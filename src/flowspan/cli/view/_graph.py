@@ -8,7 +8,7 @@ its calls. Leans on the model only; where the nodes stand is the page's affair.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from flowspan import semconv
 from flowspan.cli.view._model import Span, Trace
 
 MAX_NODES: Final = 400  # of one graph: more cannot be read
+_MAX_LABELS: Final = 8  # of one edge
 
 FLOW: Final = "flow"  # data went along it
 CALL: Final = "call"  # the target ran inside the source
@@ -23,7 +24,6 @@ CALL: Final = "call"  # the target ran inside the source
 
 @dataclass(slots=True)
 class Node:
-    id: str
     name: str
     spans: list[Span] = field(default_factory=list)
 
@@ -34,7 +34,6 @@ class Edge:
     target: Node
     kind: str = FLOW
     labels: list[str] = field(default_factory=list)  # `output → input`, as the flow names them
-    count: int = 0
 
 
 @dataclass(slots=True)
@@ -47,9 +46,54 @@ class Graph:
     left_out: int = 0
 
 
-def graphs(trace: Trace) -> list[Graph]:
-    """Of each run with components, by start; of the calls if there is none."""
-    found = list(_of_components(trace))
+@dataclass(slots=True)
+class Place:
+    """What a span says of its place in a graph. Taken once: attributes may be on disk."""
+
+    run: str = ""
+    node: str = ""
+    name: str = ""
+    before: str = ""  # the first predecessor, where no link says it
+    is_run: bool = False
+    flow: str = ""
+    edges: Sequence[tuple[str, str, str]] = ()  # span id of the source, both ends
+
+
+def place_of(span: Span) -> Place:
+    given = span.attributes
+    run, is_run = _text(given, semconv.RUN_ID), semconv.RUN_STATUS in given
+    node = _text(given, semconv.GRAPH_NODE_ID)
+    if not node:
+        return Place(run, is_run=is_run)
+    return Place(
+        run,
+        node,
+        _text(given, semconv.GRAPH_NODE_NAME) or span.name,
+        _text(given, semconv.GRAPH_NODE_PARENT_ID),
+        is_run,
+        _text(given, semconv.FLOW_NAME),
+        [
+            (
+                link.span_id if link.trace_id == span.trace_id else "",
+                _text(link.attributes, semconv.EDGE_SOURCE),
+                _text(link.attributes, semconv.EDGE_TARGET),
+            )
+            for link in span.links
+            if link.attributes.get(semconv.LINK_TYPE) == semconv.LINK_EDGE
+        ],
+    )
+
+
+Places = Mapping[str, Place]
+
+
+def graphs(trace: Trace, places: Places) -> list[Graph]:
+    """
+    Of each run with components, by start; of the calls if there is none.
+
+    *places*: `place_of` each span, by span id.
+    """
+    found = list(_of_components(trace, places))
     return found or [_of_calls(trace)]
 
 
@@ -67,7 +111,7 @@ class _Drawing:
             if len(self.nodes) >= MAX_NODES:
                 self.graph.left_out += 1
                 return
-            node = self.nodes[key] = Node(str(key), name)
+            node = self.nodes[key] = Node(name)
             self.graph.nodes.append(node)
         node.spans.append(span)
 
@@ -79,67 +123,59 @@ class _Drawing:
         if edge is None:
             edge = self._edges[id(begin), id(end), kind] = Edge(begin, end, kind)
             self.graph.edges.append(edge)
-        edge.count += 1
-        if label and label not in edge.labels and len(edge.labels) < 8:
+        if label and label not in edge.labels and len(edge.labels) < _MAX_LABELS:
             edge.labels.append(label)
 
 
-def _of_components(trace: Trace) -> Iterator[Graph]:
+def _of_components(trace: Trace, places: Places) -> Iterator[Graph]:
     by_run: dict[str, list[Span]] = {}
+    names: dict[str, str] = {}
     for span in trace.spans:
-        if _node_id(span):
-            by_run.setdefault(_text(span.attributes, semconv.RUN_ID), []).append(span)
-    for run_id, spans in by_run.items():
-        drawing = _Drawing(_name_of_run(trace, run_id, spans))
+        place = places[span.span_id]
+        if place.node:
+            by_run.setdefault(place.run, []).append(span)
+        if place.is_run:
+            names.setdefault(place.run, span.name)
+    for run, spans in by_run.items():
+        flow = places[spans[0].span_id].flow
+        drawing = _Drawing(names.get(run) or flow or trace.root.name)
         for span in spans:
-            name = _text(span.attributes, semconv.GRAPH_NODE_NAME) or span.name
-            drawing.node(_node_id(span), name, span)
+            place = places[span.span_id]
+            drawing.node(place.node, place.name, span)
         for span in spans:
-            _edges_of(trace, drawing, span)
+            _draw_edges(trace, places, drawing, span)
         yield drawing.graph
 
 
-def _edges_of(trace: Trace, drawing: _Drawing, span: Span) -> None:
-    target = _node_id(span)
+def _draw_edges(trace: Trace, places: Places, drawing: _Drawing, span: Span) -> None:
+    place = places[span.span_id]
     linked = False
-    for link in span.links:
-        if link.attributes.get(semconv.LINK_TYPE) != semconv.LINK_EDGE:
-            continue
-        begin = _text(link.attributes, semconv.EDGE_SOURCE)
-        end = _text(link.attributes, semconv.EDGE_TARGET)
-        linked_span = trace.by_id.get(link.span_id)
-        source = _node_id(linked_span) if linked_span is not None else ""
+    for span_id, begin, end in place.edges:
+        source = places[span_id].node if span_id in places else ""
         source = source or _owner(begin, drawing.nodes)
         if source:
             linked = True
-            output, given = _port(begin, source), _port(end, target)
-            drawing.edge(source, target, FLOW, " → ".join(filter(None, (output, given))))
-    outer = _component_around(trace, span)
-    if outer and outer != target:
-        drawing.edge(outer, target, CALL)
-    elif not linked and (parent := _text(span.attributes, semconv.GRAPH_NODE_PARENT_ID)):
-        drawing.edge(parent, target, FLOW)
+            ports = filter(None, (_port(begin, source), _port(end, place.node)))
+            drawing.edge(source, place.node, FLOW, " → ".join(ports))
+    outer = _component_around(trace, places, span)
+    if outer and outer != place.node:
+        drawing.edge(outer, place.node, CALL)
+    elif not linked and place.before:
+        drawing.edge(place.before, place.node, FLOW)
 
 
-def _component_around(trace: Trace, span: Span) -> str:
+def _component_around(trace: Trace, places: Places, span: Span) -> str:
     """The node of the nearest component of the same run that *span* ran inside."""
-    run = span.attributes.get(semconv.RUN_ID)
-    for above in _ancestors(trace, span):
-        if semconv.RUN_STATUS in above.attributes:
+    above = trace.parent(span)
+    while above is not None:
+        place = places[above.span_id]
+        if place.is_run:
             return ""
-        if _node_id(above) and above.attributes.get(semconv.RUN_ID) == run:
+        if place.node and place.run == places[span.span_id].run:
             # under FLOWSPAN_PARENTING=edge a predecessor is the parent: it has ended by then
-            return _node_id(above) if not above.end or above.end > span.start else ""
+            return place.node if not above.end or above.end > span.start else ""
+        above = trace.parent(above)
     return ""
-
-
-def _ancestors(trace: Trace, span: Span) -> Iterator[Span]:
-    seen = {span.span_id}
-    above = trace.by_id.get(span.parent_id)
-    while above is not None and above.span_id not in seen:
-        seen.add(above.span_id)
-        yield above
-        above = trace.by_id.get(above.parent_id)
 
 
 def _of_calls(trace: Trace) -> Graph:
@@ -147,22 +183,10 @@ def _of_calls(trace: Trace) -> Graph:
     for span in trace.spans:
         drawing.node((span.service, span.name), span.name, span)
     for span in trace.spans:
-        parent = trace.by_id.get(span.parent_id)
+        parent = trace.parent(span)
         if parent is not None and (parent.service, parent.name) != (span.service, span.name):
             drawing.edge((parent.service, parent.name), (span.service, span.name), CALL)
     return drawing.graph
-
-
-def _name_of_run(trace: Trace, run_id: str, spans: list[Span]) -> str:
-    for span in trace.spans:
-        if run_id and semconv.RUN_STATUS in span.attributes:
-            if span.attributes.get(semconv.RUN_ID) == run_id:
-                return span.name
-    return _text(spans[0].attributes, semconv.FLOW_NAME) or trace.root.name
-
-
-def _node_id(span: Span) -> str:
-    return _text(span.attributes, semconv.GRAPH_NODE_ID)
 
 
 def _owner(end: str, nodes: Iterable[str]) -> str:

@@ -85,7 +85,7 @@ def _with_origins(source: Source) -> Iterator[tuple[list[Any], Any]]:
     """Spans of one resource share it."""
     resource = scope = origin = None
     for batch in batches(source):
-        if origin is None or batch.resource is not resource or batch.scope is not scope:
+        if origin is None or batch.resource != resource or batch.scope != scope:
             resource, scope = batch.resource, batch.scope
             try:
                 origin = origin_of(resource, scope)

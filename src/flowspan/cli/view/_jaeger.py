@@ -44,23 +44,17 @@ def as_otlp(trace: Any) -> Iterator[tuple[Any, Any, list[Any]]]:
 
 def _span(span: Mapping[str, Any], tags: Mapping[str, Any]) -> dict[str, Any]:
     start = int(span["startTime"])
-    parent, links = "", []
-    for reference in span.get("references") or ():
-        is_parent = reference.get("refType") == "CHILD_OF"
-        if is_parent and not parent and reference["traceID"] == span["traceID"]:
-            parent = reference["spanID"]
-        else:
-            links.append(
-                {
-                    "traceId": _padded(reference["traceID"], 32),
-                    "spanId": _padded(reference["spanID"], 16),
-                }
-            )
+    parent = _parent(span)
+    links = [
+        {"traceId": _padded(other["traceID"], 32), "spanId": _padded(other["spanID"], 16)}
+        for other in span.get("references") or ()
+        if other["spanID"] != parent or other.get("refType") != "CHILD_OF"
+    ]
     failed = _text(tags, "otel.status_code") == "ERROR" or _text(tags, "error") == "true"
     return {
         "traceId": _padded(span["traceID"], 32),
         "spanId": _padded(span["spanID"], 16),
-        "parentSpanId": _padded(parent or span.get("parentSpanID") or "", 16),
+        "parentSpanId": _padded(parent, 16),
         "name": span.get("operationName"),
         "kind": _KINDS.get(_text(tags, "span.kind"), 1),
         "startTimeUnixNano": start * 1000,
@@ -73,6 +67,21 @@ def _span(span: Mapping[str, Any], tags: Mapping[str, Any]) -> dict[str, Any]:
         "events": [_event(log) for log in span.get("logs") or ()],
         "links": links,
     }
+
+
+def _parent(span: Mapping[str, Any]) -> str:
+    """
+    As Jaeger finds it: what the span is a child of, else what it follows, in its own trace.
+
+    Of a link to the parent and the parent itself Jaeger's storage keeps one.
+    """
+    own = [
+        reference
+        for reference in span.get("references") or ()
+        if reference["traceID"] == span["traceID"]
+    ]
+    own.sort(key=lambda reference: reference.get("refType") != "CHILD_OF")
+    return str(own[0]["spanID"]) if own else str(span.get("parentSpanID") or "")
 
 
 def _event(log: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,10 +21,12 @@ from rich.text import Text
 from flowspan import semconv
 from flowspan.cli.view import _details
 from flowspan.cli.view._analysis import analyse
+from flowspan.cli.view._asked import Asked, chosen, refuse
 from flowspan.cli.view._collection import Collection
-from flowspan.cli.view._command import Asked, Page, chosen, refuse, tree_lines, write_files
+from flowspan.cli.view._files import write_files
 from flowspan.cli.view._model import Span, Trace
 from flowspan.cli.view._receiver import Receiver
+from flowspan.cli.view._show import Page, tree_lines
 from flowspan.cli.view._stored import Store
 from flowspan.cli.view._text import clean, count, fit
 
@@ -154,9 +155,7 @@ class _Watch:
         self._draw(float("inf"))
 
     def _patience(self) -> float:
-        if not self.open:
-            return threading.TIMEOUT_MAX if not self.page.is_terminal else 3600.0
-        due = min(run.last + _wait(run) for run in self.open.values())
+        due = min((run.last + _wait(run) for run in self.open.values()), default=float("inf"))
         return max(0.01, min(due - time.monotonic(), 1.0))
 
     def _note(self, spans: list[Span]) -> None:

@@ -160,10 +160,20 @@ class Trace:
         reached = {span.span_id for span, _ in self.walk()}
         for span in self.spans:
             if span.span_id not in reached:
-                self._children[span.parent_id].remove(span)
-                self.roots.append(span)
-                reached.update(below.span_id for below in self._below(span))
+                first = min(self._cycle_above(span), key=_start)
+                self._children[first.parent_id].remove(first)
+                self.roots.append(first)
+                reached.update(below.span_id for below in self._below(first))
         self.roots.sort(key=_start)
+
+    def _cycle_above(self, span: Span) -> list[Span]:
+        """The cycle in which the parents of *span* end."""
+        above: dict[str, Span] = {}
+        while span.span_id not in above:
+            above[span.span_id] = span
+            span = self.by_id[span.parent_id]
+        path = list(above.values())
+        return path[path.index(span) :]
 
     def _below(self, span: Span) -> Iterator[Span]:
         todo = [span]

@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import Any, Final, TextIO
 
 from flowspan import __version__
-from flowspan.cli.view._model import Trace
+from flowspan.cli.view._model import Span, Trace
 from flowspan.cli.view._page_data import KINDS, detail, outline, plain
 
 _CHUNK_BYTES: Final = 262_144
@@ -30,9 +30,8 @@ _SCRIPTS: Final = (
 def write(traces: Sequence[Trace], file: TextIO) -> None:
     """The page of *traces*. Holds no more than a chunk of their details in memory."""
     style = _source("page.css")
-    script = "".join(
-        ["'use strict';\n(() => {\n", *(_source(f"{n}.js") for n in _SCRIPTS), "})();"]
-    )
+    modules = "".join(_source(f"{name}.js") for name in _SCRIPTS)
+    script = f"'use strict';\n(() => {{\n{modules}}})();"
     before, after = _source("page.html").split("<!-- the data -->")
     walked = [[span for span, _ in trace.walk()] for trace in traces]
     resources = _Resources()
@@ -105,15 +104,15 @@ class _Resources:
 
     def __init__(self) -> None:
         self.all: list[Any] = []
-        self._by_identity: dict[int, int] = {}
+        self._by_identity: dict[int, tuple[int, Any]] = {}  # the resource too, or its id is reused
         self._by_text: dict[str, int] = {}
 
-    def place(self, span: Any) -> int:
+    def place(self, span: Span) -> int:
         known = self._by_identity.get(id(span.resource))
         if known is None:
             value = plain(span.resource)
-            known = self._by_text.setdefault(_json(value), len(self.all))
-            if known == len(self.all):
+            place = self._by_text.setdefault(_json(value), len(self.all))
+            if place == len(self.all):
                 self.all.append(value)
-            self._by_identity[id(span.resource)] = known
-        return known
+            known = self._by_identity[id(span.resource)] = place, span.resource
+        return known[0]

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from flowspan import semconv
 from flowspan.cli.view._analysis import OPEN, Analysis, analyse, tokens_of
-from flowspan.cli.view._graph import graphs
-from flowspan.cli.view._model import Link, Span, Trace
+from flowspan.cli.view._graph import Graph, graphs, place_of
+from flowspan.cli.view._model import Span, Trace
 
 _MAX_NAME: Final = 200
 _MAX_MARKS: Final = 40  # of one span
@@ -51,21 +51,6 @@ _BY_ATTRIBUTE: Final = (
     ("queue", ("messaging.system",)),
     ("http", ("http.request.method", "http.method", "rpc.system", "url.full")),
 )
-
-
-class Names:
-    """A table of texts that come often, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-
-    def place(self, name: str) -> int:
-        if len(name) > _MAX_NAME:
-            name = name[: _MAX_NAME - 1] + "…"
-        return self._places.setdefault(name, len(self._places))
-
-    def all(self) -> list[str]:
-        return list(self._places)
 
 
 def kind_of(span: Span) -> str:
@@ -121,8 +106,12 @@ def detail(span: Span, trace: Trace, resource: int) -> dict[str, Any]:
 def outline(trace: Trace, spans: Sequence[Span]) -> dict[str, Any]:
     """What is seen of the trace at once. *spans* are its spans as `Trace.walk` orders them."""
     place = {span.span_id: index for index, span in enumerate(spans)}
-    names, start = Names(), trace.start
-    root, found = trace.root, analyse(trace)
+    start, root, found = trace.start, trace.root, analyse(trace)
+    columns = _Columns(place, start)
+    places = {}
+    for index, span in enumerate(spans):  # a span's attributes may be on disk: all of one at a time
+        columns.add(index, span)
+        places[span.span_id] = place_of(span)
     return {
         "id": trace.trace_id,
         "start": str(start),
@@ -134,49 +123,67 @@ def outline(trace: Trace, spans: Sequence[Span]) -> dict[str, Any]:
         "session": _short(root.attributes.get(semconv.SESSION_ID)),
         "user": _short(root.attributes.get(semconv.USER_ID)),
         "ids": [span.span_id for span in spans],
-        "name": [names.place(span.name) for span in spans],
-        "parent": [_parent(span, place, index) for index, span in enumerate(spans)],
+        "parent": [_parent(trace, span, place) for span in spans],
         "begin": [span.start - start for span in spans],
         "length": [span.duration if span.end else -1 for span in spans],
         "self": [found.self_times[span.span_id] for span in spans],
-        "tokens": {
-            index: tokens for index, span in enumerate(spans) if any(tokens := tokens_of(span))
-        },
         "critical": _critical(found, place, start),
-        "outcome": [names.place(outcome_of(span)) for span in spans],
-        "kind": [KINDS.index(kind_of(span)) for span in spans],
-        "type": [
-            names.place(_short(span.attributes.get(semconv.COMPONENT_TYPE))) for span in spans
-        ],
-        "service": [names.place(span.service) for span in spans],
-        "model": {
-            index: names.place(model) for index, span in enumerate(spans) if (model := _model(span))
-        },
-        "marks": {
-            index: [event.time - start for event in span.events[:_MAX_MARKS]]
-            for index, span in enumerate(spans)
-            if span.events
-        },
-        "links": [
-            [index, place[link.span_id], _link(link)]
-            for index, span in enumerate(spans)
-            for link in span.links
-            if link.span_id in place
-        ],
-        "graphs": [
-            {
-                "name": graph.name[:_MAX_NAME],
-                "left": graph.left_out,
-                "nodes": [
-                    [node.name[:_MAX_NAME], [place[span.span_id] for span in node.spans]]
-                    for node in graph.nodes
-                ],
-                "edges": _edges(graph),
-            }
-            for graph in graphs(trace)
-        ],
-        "names": names.all(),
+        "graphs": [_drawn(graph, place) for graph in graphs(trace, places)],
+        **columns.all(),
     }
+
+
+class _Columns:
+    """What the attributes, events and links of spans add to the outline, span by span."""
+
+    def __init__(self, place: Mapping[str, int], start: int) -> None:
+        self._place, self._start = place, start
+        self._names = _Names()
+        self._dense: dict[str, list[int]] = {
+            name: [] for name in ("name", "outcome", "kind", "type", "service")
+        }
+        self._sparse: dict[str, dict[int, Any]] = {"model": {}, "marks": {}, "tokens": {}}
+        self._links: list[tuple[int, int, str]] = []
+
+    def add(self, index: int, span: Span) -> None:
+        given, name = span.attributes, self._names.place
+        row = {
+            "name": name(span.name),
+            "outcome": name(span.outcome if span.end else OPEN),
+            "kind": KINDS.index(kind_of(span)),
+            "type": name(_short(given.get(semconv.COMPONENT_TYPE))),
+            "service": name(span.service),
+        }
+        for column, value in row.items():
+            self._dense[column].append(value)
+        model = given.get(semconv.GEN_AI_RESPONSE_MODEL) or given.get(semconv.GEN_AI_REQUEST_MODEL)
+        if model:
+            self._sparse["model"][index] = name(_short(model))
+        if any(tokens := tokens_of(span)):
+            self._sparse["tokens"][index] = tokens
+        if marks := [event.time - self._start for event in span.events[:_MAX_MARKS]]:
+            self._sparse["marks"][index] = marks
+        self._links += [
+            (index, self._place[link.span_id], _short(link.attributes.get(semconv.LINK_TYPE)))
+            for link in span.links
+            if link.span_id in self._place and link.trace_id == span.trace_id
+        ]
+
+    def all(self) -> dict[str, Any]:
+        return {**self._dense, **self._sparse, "links": self._links, "names": self._names.all()}
+
+
+class _Names:
+    """A table of texts that come often, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, name: str) -> int:
+        return self._places.setdefault(_short(name), len(self._places))
+
+    def all(self) -> list[str]:
+        return list(self._places)
 
 
 def _critical(found: Analysis, place: Mapping[str, int], start: int) -> dict[int, list[list[int]]]:
@@ -187,35 +194,29 @@ def _critical(found: Analysis, place: Mapping[str, int], start: int) -> dict[int
     return path
 
 
-def outcome_of(span: Span) -> str:
-    """Its outcome; a span without an end is still running, or nobody knows."""
-    return span.outcome if span.end else OPEN
-
-
-def _edges(graph: Any) -> list[list[Any]]:
+def _drawn(graph: Graph, place: Mapping[str, int]) -> dict[str, Any]:
     number = {id(node): index for index, node in enumerate(graph.nodes)}
-    return [
-        [number[id(edge.source)], number[id(edge.target)], edge.kind, edge.labels]
-        for edge in graph.edges
-    ]
+    return {
+        "name": _short(graph.name),
+        "left": graph.left_out,
+        "nodes": [
+            (_short(node.name), [place[span.span_id] for span in node.spans])
+            for node in graph.nodes
+        ],
+        "edges": [
+            (number[id(edge.source)], number[id(edge.target)], edge.kind, edge.labels)
+            for edge in graph.edges
+        ],
+    }
 
 
-def _parent(span: Span, place: Mapping[str, int], index: int) -> int:
-    """Its place, -1 for a root. The walk comes to parents first: a later one closes a cycle."""
-    parent = place.get(span.parent_id, -1)
-    return parent if parent < index else -1
-
-
-def _link(link: Link) -> str:
-    return _short(link.attributes.get(semconv.LINK_TYPE))
-
-
-def _model(span: Span) -> str:
-    given = span.attributes
-    return _short(
-        given.get(semconv.GEN_AI_RESPONSE_MODEL) or given.get(semconv.GEN_AI_REQUEST_MODEL)
-    )
+def _parent(trace: Trace, span: Span, place: Mapping[str, int]) -> int:
+    parent = trace.parent(span)
+    return -1 if parent is None else place[parent.span_id]
 
 
 def _short(value: Any) -> str:
-    return str(value)[:_MAX_NAME] if value is not None else ""
+    if value is None:
+        return ""
+    text = str(value)
+    return text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…"

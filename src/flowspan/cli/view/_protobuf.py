@@ -8,6 +8,7 @@ ValueError.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from struct import Struct
 from sys import intern
 from typing import Any, Final
@@ -29,6 +30,8 @@ _BOOL, _INT, _DOUBLES = 2, 3, 4
 _TIME, _EVENT_NAME = 1, 2
 _LINK_ATTRIBUTES: Final = 4
 _MAX_DEPTH: Final = 64
+_KEPT: Final = frozenset(key.encode() for key in KEPT)
+_KEY_TAG: Final = _otlp.KEY << 3 | 2
 
 
 def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Span]:
@@ -37,8 +40,8 @@ def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Sp
         if not holds(resource, _otlp.RESOURCE_SPANS):
             continue
         parts = list(fields(body, resource.value, resource.end))
-        about = [part for part in parts if holds(part, _otlp.OWNER)]
-        attributes = _attributes(body, about, _otlp.RESOURCE_ATTRIBUTES.number)
+        about = [content(body, part) for part in parts if holds(part, _otlp.OWNER)]
+        attributes = _resource(b"".join(about))
         for scope in parts:
             if holds(scope, _otlp.SCOPE_SPANS):
                 inner = list(fields(body, scope.value, scope.end))
@@ -62,13 +65,14 @@ def _scope_name(body: bytes, owner: Field) -> str:
     return ""
 
 
-def _attributes(body: bytes, owners: list[Field], number: int) -> Mapping[str, Any]:
+@lru_cache(maxsize=64)
+def _resource(data: bytes) -> Mapping[str, Any]:
+    """The same for the spans of one process, whatever request they are in."""
     found: dict[str, Any] = {}
-    for owner in owners:
-        for field in fields(body, owner.value, owner.end):
-            if holds(field, number):
-                key, value = _otlp.read_pair(content(body, field))
-                found[key] = _value(value)
+    for field in fields(data):
+        if holds(field, _otlp.RESOURCE_ATTRIBUTES.number):
+            key, value = _otlp.read_pair(content(data, field))
+            found[key] = _value(value)
     return found or NO_ATTRIBUTES
 
 
@@ -82,7 +86,7 @@ def _span(data: bytes, origin: Origin, store: Store) -> Span:
         number = field.number
         if number == _otlp.ATTRIBUTES.number:
             has_attributes = True
-            if _key(data, field) in KEPT:
+            if _may_be_kept(data, field):
                 key, value = _otlp.read_pair(content(data, field))
                 kept[key] = _value(value)
         elif number == _otlp.TRACE_ID:
@@ -195,12 +199,12 @@ def _link(data: bytes) -> Link:
     return link
 
 
-def _key(data: bytes, field: Field) -> str:
-    """The key of an attribute whose key comes first, as everybody writes it."""
+def _may_be_kept(data: bytes, field: Field) -> bool:
+    """Without a call for the many that are not: everybody writes the key first, and a short one."""
     at = field.value
-    if at + 1 < field.end and data[at] == _otlp.KEY << 3 | 2 and data[at + 1] < 0x80:
-        return _text(data[at + 2 : at + 2 + data[at + 1]])
-    return _otlp.read_pair(content(data, field))[0]
+    if field.end - at > 1 and data[at] == _KEY_TAG and data[at + 1] < 0x80:
+        return data[at + 2 : at + 2 + data[at + 1]] in _KEPT
+    return _otlp.read_pair(content(data, field))[0] in KEPT
 
 
 def _value(data: bytes, depth: int = 0) -> Any:

@@ -22,7 +22,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from flowspan.cli.view._receiver import MAX_BODY, PROTOBUF, Take, TooLarge, read, response, unpacked
 from flowspan.cli.view._stored import Store
@@ -54,7 +54,15 @@ class _Connection:
         self._requests: dict[int, _Request] = {}
         config = H2Configuration(client_side=False, header_encoding="utf-8")
         self._h2 = H2Connection(config)
-        self._h2.local_settings.update({SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW})
+        # As its first values: h2 announces what holds, not what was changed since.
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+                SettingCodes.MAX_CONCURRENT_STREAMS: 100,
+                SettingCodes.MAX_HEADER_LIST_SIZE: 1 << 16,
+            },
+        )
 
     def serve(self, reader: BufferedIOBase) -> None:
         self._h2.initiate_connection()

@@ -39,6 +39,11 @@ def clean(text: str) -> str:
     return _CONTROLS.sub(_escape, text)
 
 
+def clean_json(text: str) -> str:
+    """The same within the strings of a JSON document."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
 def _escape(found: re.Match[str]) -> str:
     number = ord(found.group())
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"

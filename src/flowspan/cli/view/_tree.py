@@ -105,9 +105,9 @@ class Tree:
         fitting = max(2, int(self._name * _MAX_INDENT) // _INDENT)
         if len(above) < fitting:
             return "".join((*above, sign))
-        return f"{len(above)} ".ljust(_INDENT) + "".join(
-            (*above[2 - fitting :][: fitting - 2], sign)
-        )
+        is_row = sign in (self._signs.branch, self._signs.last)
+        depth = f"{len(above) + 1} " if is_row else ""
+        return "".join((depth.ljust(_INDENT), *above[len(above) - fitting + 2 :], sign))
 
     def _row(self, span: Span, before: str, *, is_root: bool) -> Text:
         outcome = span.outcome if span.end else OPEN

@@ -70,7 +70,7 @@ def _span_of(raw: Raw, origin: Origin, store: Store) -> Span:
     its_links: Sequence[Link] = ()
     if attributes or events or links:
         kept = {
-            each["key"]: value_of(each.get("value"))
+            each["key"]: _or_nothing(value_of, each.get("value"), None)
             for each in attributes or ()
             if each["key"] in KEPT
         }

@@ -154,7 +154,8 @@ class Walk:
         except orjson.JSONDecodeError as error:
             if not error.msg.startswith("unexpected content"):
                 return []
-            upto = start + error.pos - 2  # the array's own bracket
+            before = text[start : start + error.pos - 1].rstrip()
+            upto = start + len(before) - 1  # the array's own bracket
             run = orjson.loads(f"[{text[start:upto]}]")
         self._at = upto
         assert isinstance(run, list)

@@ -19,8 +19,16 @@ function h(tag, given = {}, ...children) {
 }
 const SVG_TAGS = new Set(['svg', 'use', 'g', 'path', 'rect', 'text', 'title', 'circle', 'marker', 'defs']);
 
+/** A copy of the symbol's paths: a `use` would cost a tree of its own wherever it stands. */
 const icon = (name, more = '') =>
-  h('svg', {class: `i ${more}`, 'aria-hidden': 'true'}, h('use', {href: `#i-${name}`}));
+  h('svg', {class: `i i-${name} ${more}`, 'viewBox': '0 0 16 16', 'aria-hidden': 'true'}, [...$(`i-${name}`).children].map((path) => path.cloneNode()));
+
+const shape = (name) => (SHAPES[name] ??= $(`i-${name}`).firstElementChild.getAttribute('d'));
+const SHAPES = {};
+
+/** The largest of any number of values: an argument list has an end. */
+const most = (values) => { let found = -Infinity; for (const value of values) if (value > found) found = value; return found; };
+const least = (values) => -most([...values].map((value) => -value));
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -83,14 +91,14 @@ async function copy(text, what) {
 }
 
 /** *text*: what is copied, or a function that makes it. */
-const copyButton = (text, what) =>
+const copyButton = (text, what, picture = 'copy') =>
   h('button', {
     class: 'icon copy', title: `Copy ${what}`, 'aria-label': `Copy ${what}`,
     onclick: (event) => {
       event.stopPropagation();
       copy(typeof text === 'function' ? text() : text, what[0].toUpperCase() + what.slice(1));
     },
-  }, icon('copy'));
+  }, icon(picture));
 
 /** What a page of another session chose; a browser may forbid it. */
 const remembered = {

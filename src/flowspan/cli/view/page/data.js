@@ -100,6 +100,7 @@ const details = {
       const middle = (low + high + 1) >> 1;
       if (chunks[middle].first <= index) low = middle; else high = middle - 1;
     }
+    if (!chunks.length) throw new Error('no details');
     const spans = await this.open(chunks[low]);
     return spans[index - chunks[low].first];
   },

@@ -6,9 +6,17 @@ const panel = {
 
   async show(trace, i) {
     const turn = ++this.shown;
-    const span = await trace.detail(i);
-    const resource = await details.resource(span.resource);
+    let span, resource = {};
+    try {
+      span = await trace.detail(i);
+      resource = await details.resource(span.resource);
+    } catch { /* cut, or of another time than this browser */ }
     if (turn !== this.shown) return;
+    if (!span) {
+      this.box.replaceChildren(this.head(trace, i, {name: trace.nameOf(i)}),
+        h('p', {class: 'nothing'}, 'The details cannot be read: the file was cut or damaged.'));
+      return;
+    }
     const given = span.attributes;
     const folded = new Set([...this.box.querySelectorAll('details.section:not([open])')].map((each) => each.dataset.name));
     const parts = [
@@ -34,7 +42,7 @@ const panel = {
       h('span', {class: 'kind-icon'}, icon(trace.kindOf(i))),
       h('h2', {class: 'name'}, pieces(span.name || '(no name)', 200)),
       badge(outcome),
-      copyButton(() => location.href, 'link to this span'),
+      copyButton(() => location.href, 'link to this span', 'link'),
       h('button', {class: 'icon', 'aria-label': 'Close the details', title: 'Close (Esc)', onclick: () => page.close()}, icon('close')));
   },
 
@@ -49,7 +57,7 @@ const panel = {
       h('dl', {},
         fact('Duration', duration(trace.length[i])),
         trace.hasChildren(i) && fact('Itself', duration(trace.self[i]), 'Without the time in which a child ran'),
-        fact('Starts', `+${duration(trace.begin[i])}`, moment(trace.millis + trace.begin[i] / 1e6)),
+        fact('Starts', trace.begin[i] ? `+${duration(trace.begin[i])}` : 'with the trace', moment(trace.millis + trace.begin[i] / 1e6)),
         path > 0 && fact('On critical path', `${duration(path)} · ${Math.round((100 * path) / trace.extent)} %`),
         tokens && fact('Tokens', `${number(tokens[0])} in, ${number(tokens[1])} out`),
         fact('Model', trace.modelOf(i)),
@@ -79,7 +87,7 @@ const panel = {
     });
     if (!cards.length) {
       const kind = span.attributes['error.type'];
-      cards.push(h('div', {class: 'exception'}, h('p', {class: 'what'}, kind ? h('b', {}, String(kind)) : null, ' ', pieces(span.message || 'Failed without a message', 2000)),
+      cards.push(h('div', {class: 'exception'}, h('p', {class: 'what'}, kind ? [h('b', {}, String(kind)), ' '] : null, pieces(span.message || 'Failed without a message', 2000)),
         this.origin(trace, i)));
     }
     return section('Error', h('div', {class: 'error-card'}, cards));

@@ -30,7 +30,7 @@ const graph = {
   draw(resized = false) {
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
     if (!width || !height) return;
-    const down = width < 700;
+    const down = this.better(width, height);
     const drawn = `${this.trace.id} ${down}`;
     if (drawn !== this.drawn) {
       this.drawn = drawn;
@@ -38,6 +38,25 @@ const graph = {
       this.fit();
     } else if (resized && !this.touched) this.fit();
     this.mark();
+  },
+
+  /** Whether it is larger in this room when it goes down, not to the right. */
+  better(width, height) {
+    const fitting = (down) => {
+      let wide = 1, high = 0;
+      for (const given of this.trace.graphs) {
+        const placed = layout(given, down);
+        wide = Math.max(wide, placed.width);
+        high += placed.height;
+      }
+      return Math.min(width / wide, height / high);
+    };
+    const shape = `${this.trace.id} ${Math.round(width / 40)} ${Math.round(height / 40)}`;
+    if (this.shape !== shape) {
+      this.shape = shape;
+      this.down = Math.min(fitting(true), 1) > Math.min(fitting(false), 1) * 1.15;
+    }
+    return this.down;
   },
 
   paint(down) {
@@ -50,6 +69,7 @@ const graph = {
       const head = many || given.left ? 34 : 0;
       const placed = layout(given, down);
       const edge = many ? 20 : 0;
+      const last = this.waitedFor(given, placed.edges);
       for (const node of placed.nodes) {
         const button = this.node(given.nodes[node.at], node, edge, top + head + edge);
         this.nodes.push(button);
@@ -58,6 +78,7 @@ const graph = {
         const d = line.path(edge, top + head + edge);
         const path = h('path', {d, class: `edge ${line.kind} ${line.back ? 'back' : ''}`, 'marker-end': 'url(#arrow)'},
           h('title', {}, `${given.nodes[line.from][0]} → ${given.nodes[line.to][0]}${line.labels.length ? `\n${line.labels.join('\n')}` : ''}`));
+        if (last.get(line.to) === line) path.classList.add('path');
         paths.append(path);
         this.edges.push({path, from: this.nodes[this.nodes.length - placed.nodes.length + line.from], to: this.nodes[this.nodes.length - placed.nodes.length + line.to]});
       }
@@ -79,13 +100,26 @@ const graph = {
     this.touched = false;
   },
 
+  /** Of the edges to a node on the critical path the one that it waited for: its source ended last. */
+  waitedFor(given, edges) {
+    const {trace} = this, found = new Map(), ends = new Map();
+    const onPath = (node) => given.nodes[node][1].some((i) => i in trace.critical);
+    for (const edge of edges) {
+      if (edge.back || !onPath(edge.from) || !onPath(edge.to)) continue;
+      const end = edge.kind === 'call' ? Infinity : most(given.nodes[edge.from][1].map((i) => trace.begin[i] + trace.lengthOf(i)));
+      if (!(end <= ends.get(edge.to))) { ends.set(edge.to, end); found.set(edge.to, edge); }
+    }
+    return found;
+  },
+
   node([name, spans], {x, y, width, height}, left, top) {
     const {trace} = this;
     const worst = spans.find((i) => trace.outcomeOf(i) === 'error') ?? spans.find((i) => trace.outcomeOf(i) !== 'ok') ?? spans[0];
     const outcome = trace.outcomeOf(worst), kind = trace.kindOf(spans[0]);
     const took = spans.reduce((sum, i) => sum + trace.lengthOf(i), 0);
     const tokens = spans.reduce((sum, i) => sum + (i in trace.tokens ? trace.tokens[i][0] + trace.tokens[i][1] : 0), 0);
-    const facts = [trace.typeOf(spans[0]), duration(took), tokens ? `${short(tokens)} tok` : ''].filter(Boolean);
+    const facts = [trace.typeOf(spans[0]), duration(took), tokens ? `${short(tokens)} tok` : '',
+      spans.length > 1 && outcome === 'error' ? count(spans.filter((i) => trace.outcomeOf(i) === 'error').length, 'error') : ''].filter(Boolean);
     const button = h('button', {
       class: `node k-${kind} o-${look(outcome)} ${spans.some((i) => i in trace.critical) ? 'path' : ''}`,
       tabindex: -1, title: name,
@@ -116,7 +150,6 @@ const graph = {
     }
     for (const {path, from, to} of this.edges) {
       path.classList.toggle('near', from.classList.contains('active') || to.classList.contains('active'));
-      path.classList.toggle('path', from.classList.contains('path') && to.classList.contains('path'));
     }
   },
 
@@ -126,11 +159,11 @@ const graph = {
     if (!at || !way || event.shiftKey) return;
     event.preventDefault();
     event.stopPropagation();
-    let best = null, least = Infinity;
+    let best = null, nearest = Infinity;
     for (const node of this.nodes) {
       const dx = node.centre.x - at.centre.x, dy = node.centre.y - at.centre.y;
       const along = dx * way[0] + dy * way[1], aside = Math.abs(dx * way[1]) + Math.abs(dy * way[0]);
-      if (node !== at && along > 4 && along + 2.5 * aside < least) { least = along + 2.5 * aside; best = node; }
+      if (node !== at && along > 4 && along + 2.5 * aside < nearest) { nearest = along + 2.5 * aside; best = node; }
     }
     if (!best) return;
     at.tabIndex = -1;
@@ -153,11 +186,11 @@ const graph = {
     this.world.style.transform = `translate(${x}px,${y}px) scale(${scale})`;
   },
 
-  /** All of it; not smaller than *least*, where it would be unreadable: then its beginning. */
-  fit(least = 0.5) {
+  /** All of it; not smaller than *smallest*, where it would be unreadable: then its beginning. */
+  fit(smallest = 0.72) {
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight, edge = 28;
     const fitting = Math.min((width - 2 * edge) / this.size.width, (height - 2 * edge) / this.size.height, 1.15);
-    const scale = Math.max(fitting, least, 0.05);
+    const scale = Math.max(fitting, smallest, 0.05);
     const x = (width - this.size.width * scale) / 2, y = (height - this.size.height * scale) / 2;
     this.place(scale, Math.max(x, edge), Math.max(y, edge));
     this.touched = false;
@@ -201,20 +234,20 @@ const graph = {
   },
 };
 
-const NODE = {width: 196, height: 54};
+const NODE = {width: 184, height: 54};
 
 /** Where nodes and edges of a graph stand. Nodes come by their first start: what points back, loops. */
 function layout(given, down) {
   const count = given.nodes.length;
   const size = down ? {main: NODE.height, cross: NODE.width} : {main: NODE.width, cross: NODE.height};
-  const gap = down ? {main: 44, cross: 20} : {main: 72, cross: 22};
+  const gap = down ? {main: 40, cross: 20} : {main: 60, cross: 22};
   const edges = given.edges.map(([from, to, kind, labels]) => ({from, to, kind, labels, back: to <= from}));
   const layer = layersOf(count, edges);
   const {rows, chains} = withBends(count, edges, layer);
   order(rows);
   const cross = align(rows, size.cross + gap.cross, gap.cross);
 
-  const spread = Math.max(...cross.values()) + size.cross;
+  const reach = most(cross.values()) + size.cross;
   const at = (node) => ({main: node.layer * (size.main + gap.main), cross: cross.get(node)});
   const xy = (main, across) => (down ? [across, main] : [main, across]);
   const nodes = [];
@@ -236,7 +269,7 @@ function layout(given, down) {
       }).flat();
       return {...edge, path: (left, top) => curve(points.map(([m, c]) => xy(m, c)), left, top, down)};
     }
-    const bottom = spread + 18 + 16 * (loops++ % 6);
+    const bottom = reach + 18 + 16 * (loops++ % 6);
     const begin = nodes[edge.from], end = nodes[edge.to];
     const points = [[begin.main + size.main * 0.6, begin.across + size.cross], [end.main + size.main * 0.4, end.across + size.cross]];
     const [[bx, by], [ex, ey]] = points.map(([m, c]) => xy(m, c));
@@ -244,7 +277,7 @@ function layout(given, down) {
     return {...edge, path: (left, top) => `M${bx + left} ${by + top}C${cx + left} ${cy + top} ${dx + left} ${dy + top} ${ex + left} ${ey + top}`};
   });
   const deep = (Math.max(...layer, 0) + 1) * (size.main + gap.main) - gap.main;
-  const across = spread + (loops ? 30 + 16 * Math.min(loops, 6) : 0);
+  const across = reach + (loops ? 30 + 16 * Math.min(loops, 6) : 0);
   const [width, height] = xy(deep, across);
   return {nodes, edges: lines, width, height};
 }
@@ -302,24 +335,45 @@ function align(rows, step, gap) {
   const cross = new Map();
   const room = (node) => (node.bend ? Math.max(gap, step / 3) : step);
   for (const row of rows) { let at = 0; for (const node of row) { cross.set(node, at); at += room(node); } }
-  const middle = (node) => cross.get(node);
-  for (let sweep = 0; sweep < 12; sweep++) {
+  const sweeps = cross.size > 1500 ? 8 : 60;
+  for (let sweep = 0; sweep < sweeps; sweep++) {
     for (const row of sweep % 2 ? [...rows].reverse() : rows) {
       const wish = row.map((node) => {
-        const near = sweep % 2 ? node.after : node.before;
-        const all = near.length ? near : [...node.before, ...node.after];
-        return all.length ? all.reduce((sum, other) => sum + middle(other), 0) / all.length : cross.get(node);
+        const near = sweep > sweeps - 8 ? [] : sweep % 2 ? node.after : node.before;
+        let sum = 0, weight = 0;
+        for (const other of near.length ? near : [...node.before, ...node.after]) {
+          const pull = pullOf(node, other);
+          sum += pull * cross.get(other);
+          weight += pull;
+        }
+        return weight ? sum / weight : cross.get(node);
       });
-      // pushed apart from the left and from the right, and the mean of both
-      const low = [], high = [];
-      row.forEach((node, n) => { low[n] = n ? Math.max(wish[n], low[n - 1] + room(row[n - 1])) : wish[n]; });
-      for (let n = row.length - 1; n >= 0; n--) high[n] = n < row.length - 1 ? Math.min(wish[n], high[n + 1] - room(row[n])) : wish[n];
-      row.forEach((node, n) => cross.set(node, (low[n] + high[n]) / 2));
+      spread(row, wish, room).forEach((at, n) => cross.set(row[n], at));
     }
   }
-  const least = Math.min(...cross.values());
-  for (const [node, at] of cross) cross.set(node, at - least);
+  const first = least(cross.values());
+  for (const [node, at] of cross) cross.set(node, at - first);
   return cross;
+}
+
+/** What is next to each other stands in line before what is far. */
+const pullOf = (node, other) => (node.bend && other.bend ? 8 : node.bend || other.bend ? 1 : 6);
+
+/** As near to *wish* as the room between them lets them be; a bend gives way to a node. */
+function spread(row, wish, room) {
+  const blocks = [];
+  let offset = 0;
+  row.forEach((node, n) => {
+    const own = node.bend ? 1 : 12;
+    let block = {sum: own * (wish[n] - offset), weight: own, offsets: [offset]};
+    while (blocks.length && blocks.at(-1).sum / blocks.at(-1).weight > block.sum / block.weight) {
+      const before = blocks.pop(); // they would overlap: from here on they move together
+      block = {sum: before.sum + block.sum, weight: before.weight + block.weight, offsets: [...before.offsets, ...block.offsets]};
+    }
+    blocks.push(block);
+    offset += room(node);
+  });
+  return blocks.flatMap(({sum, weight, offsets}) => offsets.map((each) => sum / weight + each));
 }
 
 function curve(points, left, top, down) {

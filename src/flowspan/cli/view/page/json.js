@@ -58,7 +58,7 @@ function members(into, value, levels, depth, from = 0) {
 function member(key, value, levels, depth, inList) {
   const name = h('span', {class: inList ? 'key index' : 'key'}, String(key));
   const tip = {role: 'treeitem', tabindex: -1, 'aria-level': depth};
-  if (!isTree(value)) return h('div', {class: 'leaf', ...tip}, name, scalar(value));
+  if (!isTree(value)) return h('div', {class: 'leaf', ...tip}, name, ' ', scalar(value));
   const below = h('div', {class: 'members', role: 'group'});
   const many = Array.isArray(value) ? value.length : Object.keys(value).length;
   const node = h('div', {class: 'branch', ...tip, 'aria-expanded': 'false'});
@@ -70,7 +70,7 @@ function member(key, value, levels, depth, inList) {
   };
   node.fold = fold;
   node.append(head, below);
-  if (levels > 1 && many <= PIECE) fold(true);
+  if (levels > 1 && many <= 12) fold(true);
   return node;
 }
 

@@ -21,6 +21,7 @@ class VirtualList {
     this.count = count;
     this.height = height;
     this.space.style.height = `${count * height}px`;
+    this.space.style.setProperty('--height', `${height}px`);
     for (const row of this.rows.values()) this.put(row);
     this.rows.clear();
     this.show();
@@ -35,11 +36,10 @@ class VirtualList {
     }
     for (let index = from; index < to; index++) {
       if (this.rows.has(index)) continue;
-      let row = this.free.pop();
+      let row = this.free.shift();
       if (!row) { row = this.make(); this.space.append(row); }
       row.hidden = false;
       row.style.transform = `translateY(${index * this.height}px)`;
-      row.style.height = `${this.height}px`;
       this.rows.set(index, row);
       this.fill(row, index);
     }

@@ -107,9 +107,9 @@ const page = {
     $('critical').setAttribute('aria-pressed', on);
   },
 
-  toRuns(on) {
+  toRuns(on, focus = true) {
     document.body.classList.toggle('at-runs', on);
-    if (on) $('runs-list').focus();
+    if (on && focus) $('runs-list').focus();
   },
 
   head() {
@@ -139,7 +139,8 @@ const page = {
 
   buildRuns() {
     const list = $('runs-list');
-    const longest = Math.max(...traces.map((trace) => trace.duration), 1);
+    const longest = Math.max(1, most(traces.map((trace) => trace.duration)));
+    const oneDay = new Set(traces.map((trace) => new Date(trace.millis).toDateString())).size === 1;
     this.runs = new VirtualList(list, 62, () => {
       const parts = {status: h('span', {class: 'kind-icon'}), name: h('span', {class: 'name'}), when: h('span', {class: 'when'}), facts: h('span', {class: 'facts'}), hits: h('span', {class: 'hits'}), bar: h('i', {class: 'length'})};
       const row = h('div', {class: 'run', role: 'option'}, parts.status, parts.name, parts.hits, parts.when, parts.facts, parts.bar);
@@ -157,7 +158,7 @@ const page = {
       part.status.title = trace.status;
       marked(part.name, trace.title, search.query);
       row.title = trace.title;
-      part.when.textContent = moment(trace.millis).slice(11, 19);
+      part.when.textContent = moment(trace.millis).slice(...(oneDay ? [11, 19] : [5, 16]));
       part.when.title = moment(trace.millis);
       const tokens = trace.usage[0] + trace.usage[1];
       const facts = [duration(trace.duration), count(trace.count, 'span')];
@@ -221,7 +222,7 @@ const page = {
     if (trace) this.open(trace, spanId ? trace.place(spanId) : -1);
     else if (first) {
       this.open(traces[this.sorted[0]]);
-      if (this.narrow() && traces.length > 1) this.toRuns(true);
+      if (this.narrow() && traces.length > 1) this.toRuns(true, false);
     }
     if (view) this.view('graph');
   },
@@ -253,6 +254,7 @@ const page = {
       e: () => this.nextError(),
       g: () => this.view($('graph').hidden ? 'graph' : 'timeline'),
       c: () => this.critical(),
+      z: () => $('graph').hidden && waterfall.zoomToSpan(),
       t: () => theme.next(),
       '[': () => this.otherRun(-1), ']': () => this.otherRun(1),
       '+': () => ($('graph').hidden ? waterfall.zoomBy(0.6) : graph.zoomBy(1.3)),

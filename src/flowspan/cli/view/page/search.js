@@ -43,7 +43,7 @@ const search = {
     let shown = performance.now();
     let t = 0;
     for (const chunk of await details.all()) {
-      const spans = await details.open(chunk);
+      const spans = await details.open(chunk).catch(() => []); // the file was cut
       for (let n = 0; n < spans.length; n++) {
         const index = chunk.first + n;
         while (index >= traces[t].first + traces[t].count) t++;
@@ -73,7 +73,8 @@ const search = {
       };
       take([detail.name, detail.message, detail.attributes, detail.events, detail.scope]);
       text = words.join('\n').toLowerCase();
-      this.haystacks.set(index, text);
+      this.kept = (this.kept || 0) + text.length;
+      if (this.kept < 5e7) this.haystacks.set(index, text);
     }
     return text;
   },
@@ -123,7 +124,7 @@ const search = {
     if (!places.length) {
       const runs = traces.keys();
       const other = [...runs].find((t) => this.found[t].size);
-      if (other !== undefined) { page.open(traces[other], Math.min(...this.found[other])); }
+      if (other !== undefined) { page.open(traces[other], least(this.found[other])); }
       return;
     }
     const active = waterfall.active;

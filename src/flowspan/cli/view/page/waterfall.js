@@ -14,6 +14,7 @@ const waterfall = {
     this.rows = $('rows');
     this.list = new VirtualList(this.rows, 30, () => this.makeRow(), (row, at) => this.fill(row, at));
     this.rows.addEventListener('click', (event) => this.click(event));
+    this.rows.addEventListener('dblclick', (event) => event.target.closest('.track') && this.zoomToSpan());
     this.rows.addEventListener('wheel', (event) => this.wheel(event), {passive: false});
     $('map').addEventListener('pointerdown', (event) => this.drag(event));
     $('zoom-reset').addEventListener('click', () => this.zoom());
@@ -70,7 +71,7 @@ const waterfall = {
     const part = {
       guides: h('i', {class: 'guides'}),
       fold: h('button', {class: 'fold', tabindex: -1, 'aria-hidden': 'true'}, icon('chevron')),
-      icon: h('span', {class: 'kind-icon'}),
+      icon: h('path'),
       name: h('span', {class: 'name'}),
       type: h('span', {class: 'type'}),
       bar: h('div', {class: 'bar'}),
@@ -81,7 +82,7 @@ const waterfall = {
       tokens: h('div', {class: 'num', role: 'gridcell'}),
     };
     const row = h('div', {class: 'row', role: 'row'},
-      h('div', {class: 'label', role: 'gridcell'}, part.guides, part.fold, part.icon, part.name, part.type),
+      h('div', {class: 'label', role: 'gridcell'}, part.guides, part.fold, h('span', {class: 'kind-icon'}, h('svg', {class: 'i', viewBox: '0 0 16 16', 'aria-hidden': 'true'}, part.icon)), part.name, part.type),
       h('div', {class: 'track', role: 'gridcell'}, part.bar, part.line, part.marks, part.time),
       part.self, part.tokens);
     row.cells = part;
@@ -94,11 +95,8 @@ const waterfall = {
     const parents = trace.hasChildren(i), folded = this.folded.has(i);
     row.id = `row-${i}`;
     row.span = i;
-    row.className = `row k-${kind} o-${look(outcome)}`;
-    row.classList.toggle('active', i === this.active);
-    row.classList.toggle('match', !!this.matches && this.matches.has(i));
-    row.classList.toggle('other', !!this.matches && !this.matches.has(i));
-    row.classList.toggle('off-path', !(i in trace.critical));
+    const found = this.matches && (this.matches.has(i) ? 'match' : 'other');
+    row.className = `row k-${kind} o-${look(outcome)} ${i === this.active ? 'active' : ''} ${found || ''} ${i in trace.critical ? '' : 'off-path'}`;
     row.setAttribute('aria-level', trace.depth[i] + 1);
     row.setAttribute('aria-rowindex', at + 1);
     row.setAttribute('aria-selected', i === this.active);
@@ -106,9 +104,8 @@ const waterfall = {
 
     const indent = Math.min(trace.depth[i], 14);
     part.guides.style.width = `${indent * 14}px`;
-    part.fold.classList.toggle('leaf', !parents);
-    part.fold.classList.toggle('open', parents && !folded);
-    part.icon.replaceChildren(icon(MARKED.includes(outcome) ? outcome : kind));
+    part.fold.className = parents ? (folded ? 'fold' : 'fold open') : 'fold leaf';
+    part.icon.setAttribute('d', shape(MARKED.includes(outcome) ? outcome : kind));
     marked(part.name, trace.nameOf(i), search.query);
     row.title = trace.nameOf(i);
     part.type.textContent = folded ? `+${trace.after[i] - i - 1}` : trace.modelOf(i) || (trace.typeOf(i) === kind && kind === 'span' ? trace.serviceOf(i) : trace.typeOf(i));
@@ -129,13 +126,17 @@ const waterfall = {
     part.bar.hidden = end < 0 || begin > 1;
     part.bar.style.left = `${left * 100}%`;
     part.bar.style.width = `${(right - left) * 100}%`;
-    part.bar.style.backgroundImage = stripes(trace.itself(i), at, left, right, 'var(--k)');
+    const leaf = !trace.hasChildren(i);
+    part.bar.className = leaf ? 'bar leaf' : 'bar';
+    part.bar.style.backgroundImage = leaf ? '' : stripes(trace.itself(i), at, left, right, 'var(--k)');
     const path = trace.critical[i];
     part.line.hidden = !path || part.bar.hidden;
     if (!part.line.hidden) {
       part.line.style.left = part.bar.style.left;
       part.line.style.width = part.bar.style.width;
-      part.line.style.backgroundImage = stripes(path, at, left, right, 'var(--path)');
+      const whole = leaf && path.length === 1 && path[0][0] <= trace.begin[i] && path[0][1] >= trace.begin[i] + trace.lengthOf(i);
+      part.line.className = whole ? 'on-path whole' : 'on-path';
+      part.line.style.backgroundImage = whole ? '' : stripes(path, at, left, right, 'var(--path)');
     }
     part.time.textContent = duration(trace.length[i]);
     const inside = right > 0.82 && left < 0.18;
@@ -145,7 +146,8 @@ const waterfall = {
 
     const marks = [];
     let last = -1;
-    for (const time of trace.marks[i] || []) {
+    const narrow = (right - left) * this.width < 16; // they would hide the bar
+    for (const time of (!narrow && trace.marks[i]) || []) {
       const x = at(time);
       if (x < 0 || x > 1 || x - last < 0.006) continue;
       last = x;
@@ -241,6 +243,12 @@ const waterfall = {
     this.list.refill();
   },
 
+  /** The active span over the whole width, with a little air. */
+  zoomToSpan() {
+    const {trace, active} = this, air = trace.lengthOf(active) * 0.05;
+    this.zoom(trace.begin[active] - air, trace.begin[active] + trace.lengthOf(active) + air);
+  },
+
   zoomed() { return this.trace && this.to - this.from < this.trace.extent; },
 
   zoomBy(factor, at = 0.5) {
@@ -280,7 +288,7 @@ const waterfall = {
 
   drawScale() {
     const {from, to} = this, span = to - from;
-    const width = $('ticks').clientWidth || 1;
+    const width = this.width = $('ticks').clientWidth || 1;
     const step = niceStep(span / Math.max(2, Math.floor(width / 96)));
     const ticks = [], lines = [];
     for (let time = Math.ceil(from / step) * step; time <= to; time += step) {

@@ -1,0 +1,158 @@
+"""
+What flowspan costs a run in the process of lfx. A minute; no server, no client, no database.
+
+The six components of benchmarks/langflow.py, in turns with a tracing service that does nothing and
+with flowspan's, whose spans go to a collector in another process. CPU time of the thread that runs
+the flow and of all others (the exporter's), by the processor's clock: a machine that others use
+disturbs it little. `ROUNDS` times 10 runs each; medians. `--profile` shows where the time goes.
+
+    .venv-langflow/bin/python benchmarks/in_lfx.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import gc
+import json
+import os
+import pstats
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = int(os.environ.get("ROUNDS", "20"))
+RUNS = 10  # a round
+PAYLOAD: dict[str, Any] = {}  # the flow, as it is exported
+FLOW_ID = "f0000000-0000-4000-8000-000000000001"
+COLLECTOR = """
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *given): pass
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+class Nothing:
+    """The interface of a tracing service, and no more."""
+
+    ready = True
+    deactivated = False
+    project_name = "Langflow"
+
+    async def start_tracers(self, **given: Any) -> None: ...
+    async def end_tracers(self, *given: Any) -> None: ...
+    def add_log(self, *given: Any, **more: Any) -> None: ...
+    def set_outputs(self, *given: Any, **more: Any) -> None: ...
+    def get_tracer(self, name: str) -> None: ...
+    def get_langchain_callbacks(self) -> list[Any]:
+        return []
+
+    @asynccontextmanager
+    async def trace_component(self, *given: Any, **more: Any) -> Any:
+        yield self
+
+
+async def run(payload: dict[str, Any]) -> tuple[float, float]:
+    """One run; the CPU seconds of this thread for the run, and for making its graph before."""
+    from lfx.graph import Graph
+
+    start = time.thread_time()
+    graph = Graph.from_payload(payload, flow_id=FLOW_ID, flow_name="Six", user_id=FLOW_ID)
+    graph.session_id = "s-1"
+    made = time.thread_time()
+    await graph.arun(inputs=[{"input_value": "hello"}], inputs_components=[[]], types=["chat"])
+    await asyncio.sleep(0)  # the end of the run is a task of its own
+    return time.thread_time() - made, made - start
+
+
+async def a_round() -> tuple[float, float]:
+    """CPU seconds a run: of the thread that runs the flow, and of all others."""
+    gc.collect()
+    before, spent, own = time.process_time(), time.thread_time(), 0.0
+    for _ in range(RUNS):
+        own += (await run(PAYLOAD))[0]
+    await asyncio.sleep(1.2)  # what the exporter's threads have to do still
+    spent = time.thread_time() - spent
+    return own / RUNS, (time.process_time() - before - spent) / RUNS
+
+
+async def rounds(services: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    from lfx.services.manager import get_service_manager
+    from lfx.services.schema import ServiceType
+
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in services}
+    profile = cProfile.Profile() if "--profile" in sys.argv else None
+    for number in range(-1, ROUNDS):
+        for name, service in services.items():
+            get_service_manager().services[ServiceType.TRACING_SERVICE] = service
+            if profile is not None and name == "flowspan" and number >= 0:
+                figure = await a_profiled_round(profile)
+            else:
+                figure = await a_round()
+            if number >= 0:  # the first is to get warm
+                figures[name].append(figure)
+    if profile is not None:
+        stats = pstats.Stats(profile)
+        stats.sort_stats("tottime").print_stats("flowspan|opentelemetry", 40)
+        stats.sort_stats("cumtime").print_stats("flowspan", 40)
+    return figures
+
+
+async def a_profiled_round(profile: cProfile.Profile) -> tuple[float, float]:
+    profile.enable()
+    try:
+        return await a_round()
+    finally:
+        profile.disable()
+
+
+def main() -> None:
+    os.environ["LANGFLOW_LOG_LEVEL"] = "error"
+    sys.path.insert(0, str(ROOT / "tests" / "in_langflow" / "flows"))
+    collector = subprocess.Popen(
+        [sys.executable, "-c", COLLECTOR], stdout=subprocess.PIPE, text=True
+    )
+    assert collector.stdout is not None
+    port = collector.stdout.readline().strip()
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
+    with TemporaryDirectory() as spool:
+        os.environ["FLOWSPAN_SPOOL_DIR"] = f"{spool}/spans"
+        import six_flow
+
+        from flowspan.langflow import LangflowTracingService
+
+        PAYLOAD.update(json.loads(json.dumps(six_flow.graph.dump(name="Six"), default=str))["data"])
+        services = {"nothing": Nothing(), "flowspan": LangflowTracingService()}
+        try:
+            figures = asyncio.run(rounds(services))
+        finally:
+            collector.terminate()
+            collector.wait()
+    nothing, ours = figures["nothing"], figures["flowspan"]
+    print(f"a run with nothing: {statistics.median(own for own, _ in nothing) * 1e3:.2f} ms of CPU")
+    for thread, what in enumerate(("the thread of the flow", "all others")):
+        added = [
+            (after[thread] - before[thread]) * 1e3
+            for after, before in zip(ours, nothing, strict=True)
+        ]
+        low, median, high = statistics.quantiles(added, n=4)
+        print(f"flowspan adds in {what}: {median:.2f} ms, quartiles {low:.2f} to {high:.2f}")
+
+
+if __name__ == "__main__":
+    main()
