@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 import flowspan
 from flowspan.pipeline import make_provider
@@ -72,7 +72,9 @@ class Bench:
         config = flowspan.Config()
         self.provider = make_provider(config, [SpanProcessor()])
         flowspan.configure(config, tracer_provider=self.provider)
-        self.tracer = self.provider.get_tracer("by hand")
+        theirs = TracerProvider(shutdown_on_exit=False)
+        theirs.add_span_processor(SpanProcessor())
+        self.tracer = theirs.get_tracer("by hand")
         self.service = flowspan.TracingService()
         self.number = 0
 

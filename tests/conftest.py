@@ -26,10 +26,11 @@ from flowspan import _guard, _spans, pipeline
 from flowspan.config import OtlpConfig
 from flowspan.context import COMPONENT, RUN
 from flowspan.delivery._transport import Transport, make_transport
+from flowspan.testing._recorded import related
 from processes import Sink
 from programs import Programs
 
-pytest_plugins = ["backends.plugin"]
+pytest_plugins = ["backends.plugin", "pytester"]
 
 # A shell lets its background jobs ignore ctrl-C, and so would the processes that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -70,24 +71,7 @@ class Spans:
 
     def trees(self) -> list[Any]:
         """One tree a root, in the order in which the roots started."""
-        spans = sorted(self.all(), key=lambda span: span.start_time or 0)
-        known = {span.context.span_id for span in spans}
-        children: dict[int | None, list[ReadableSpan]] = {}
-        for span in spans:
-            parent = span.parent.span_id if span.parent and span.parent.span_id in known else None
-            children.setdefault(parent, []).append(span)
-
-        def below(parent: int | None) -> dict[str, Any]:
-            tree: dict[str, Any] = {}
-            for span in children.get(parent, []):
-                name, number = span.name, 1
-                while name in tree:  # a second span of that name reads `name#2`
-                    number += 1
-                    name = f"{span.name}#{number}"
-                tree[name] = below(span.context.span_id)
-            return tree
-
-        return [{root.name: below(root.context.span_id)} for root in children.get(None, [])]
+        return [span.tree() for span in related(self.all()) if span.parent is None]
 
     def clear(self) -> None:
         self._exporter.clear()

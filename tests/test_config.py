@@ -99,7 +99,7 @@ def test_the_defaults_in_the_reference_are_the_defaults():
     """
     Writing each variable's documented default into the environment changes nothing.
     """
-    in_words = ("a built-in", "the user's")
+    in_words = ("a built-in", "the user's", "Jaeger on localhost")
     env = {v.name: v.default for v in VARIABLES.values() if not v.default.startswith(in_words)}
 
     assert replace(Config.from_env(env), exporter_configured=False) == Config()
@@ -304,6 +304,7 @@ UNDERSTOOD: list[tuple[dict[str, str], str, object]] = [
     ({"FLOWSPAN_DURABILITY": "Strict"}, "spool.durability", "strict"),
     ({"FLOWSPAN_EXPORT": "ALWAYS"}, "export", "always"),
     ({"FLOWSPAN_EXPORT": "never"}, "export", "never"),
+    ({"FLOWSPAN_TRACE_URL": "http://jaeger:16686"}, "trace_url", "http://jaeger:16686"),
     ({"FLOWSPAN_SET_GLOBAL": "true"}, "set_global", True),
     ({"TRACEPARENT": TRACEPARENT}, "traceparent", TRACEPARENT),
     ({"TRACEPARENT": f"cc{TRACEPARENT[2:]}-more"}, "traceparent", f"cc{TRACEPARENT[2:]}-more"),

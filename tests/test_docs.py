@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import dataclasses
+import json
 import os
 import re
 import runpy
@@ -19,7 +20,7 @@ from opentelemetry import trace
 import flowspan.delivery
 from conftest import Spans
 from faults import Collector
-from flowspan import semconv
+from flowspan import semconv, testing
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -119,6 +120,69 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+# ---- docs/logs.md
+
+
+def test_python_for_logs_runs(tmp_path: Path):
+    """Block after block in one process: each line says which run wrote it, also on the span."""
+    page = (ROOT / "docs" / "logs.md").read_text()
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    use = """
+loguru.logger.remove()
+loguru.logger.add(lambda line: print(line, end=""), format="{message} {extra[run_name]}")
+with flowspan.run("Support bot", run_id="r-1"), flowspan.component("Prompt"):
+    logging.warning("with logging")
+    structlog.get_logger().info("with structlog")
+    loguru.logger.info("with loguru")
+"""
+
+    done = in_a_process(code + use, tmp_path, OTEL_TRACES_EXPORTER="console")
+
+    trace_id = f"{flowspan.propagation.trace_id('r-1'):032x}"
+    assert done.stderr == f"WARNING with logging trace_id={trace_id} run=Support bot\n"
+    by_structlog, by_loguru, *spans = done.stdout.splitlines()
+    assert json.loads(by_structlog)["trace_id"] == trace_id
+    assert by_loguru == "with loguru Support bot"
+    assert '"log.message": "with logging"' in "\n".join(spans)
+
+
+def test_the_page_for_logs_names_each_field():
+    """No field without a word on it."""
+    table = (ROOT / "docs" / "logs.md").read_text().split("| field |", 1)[1].split("\n\n", 1)[0]
+
+    assert re.findall(r"`(\w+)`", table) == list(flowspan.logs.FIELDS)
+
+
+# ---- docs/testing.md
+
+
+def test_the_tests_for_users_run(pytester: pytest.Pytester):
+    """Both files as they stand; and once with the mistake that the page shows."""
+    page = (ROOT / "docs" / "testing.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        (name,) = re.findall(r"^# (\w+\.py)\n", block)
+        pytester.path.joinpath(name).write_text(block)
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=3)
+
+    tests = pytester.path / "test_shop.py"
+    tests.write_text(
+        tests.read_text().replace('{"Search": {}, "Model"', '{"Search": {}, "Modell"', 1)
+    )
+    shown = page.split("```text\n", 1)[1].split("```", 1)[0]
+    assert shown in str(pytester.runpytest_subprocess().stdout)
+
+
+def test_the_page_for_tests_names_all_that_there_is():
+    """No method of the fixture without a line, no line without a method."""
+    table = (ROOT / "docs" / "testing.md").read_text().split("| | |", 1)[1].split("\n\n", 1)[0]
+    there = {name for name in dir(testing.RecordedSpans) if not name.startswith("_")}
+
+    named = set(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
+    assert named == there | {"reports", "tracer_provider"}
+
+
 # ---- docs/delivery.md
 
 
@@ -177,20 +241,27 @@ def blocks(heading: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
-def run(code: str, collector: Collector, directory: Path, *command: str, **variables: str) -> str:
-    """What *code* prints, in a process of its own."""
+def in_a_process(
+    code: str, directory: Path, *command: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     file = directory / "app.py"
     file.write_text(code)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FLOWSPAN_"))}
-    done = subprocess.run(
+    return subprocess.run(
         [*command, sys.executable, str(file)],
-        env=kept | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url} | variables,
+        env=kept | variables,
         cwd=directory,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def run(code: str, collector: Collector, directory: Path, *command: str, **variables: str) -> str:
+    """What *code* prints, in a process of its own."""
+    to = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url} | variables
+    done = in_a_process(code, directory, *command, **to)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 

@@ -27,9 +27,9 @@ from flowspan._spans import (
     _RECORDED,
     ComponentSpan,
     Run,
-    _active_below,
     _is_shown,
     _Recorded,
+    active_below,
     outcome_of,
 )
 from flowspan.context import current_component, current_run, innermost_run
@@ -86,7 +86,7 @@ class Call(_Recorded):
         above = self.component or self.run
         if isinstance(above, (ComponentSpan, Run)):
             self.above = above
-            self.span = _active_below(above)
+            self.span = active_below(above)
             self._spans = above._spans
         else:
             self._spans = current_pipeline().spans

@@ -539,6 +539,36 @@ ATTRIBUTES = Kind(
 )
 
 
+TRACE_URL_FIELDS = ("trace_id", "run_id")
+
+
+def _read_trace_url(text: str) -> str:
+    names: list[str] = re.findall(r"\{([^{}]*)\}", text)
+    wrong = next((name for name in names if name not in TRACE_URL_FIELDS), None)
+    if wrong is not None:
+        raise Wrong(f"not {show('{' + wrong + '}')}")
+    plain = re.sub(r"\{[^{}]*\}", "0", text)
+    url = _split_url(plain)
+    if "{" in plain or "}" in plain:
+        raise Wrong("not a single brace")
+    if "@" in url.netloc:
+        raise Wrong("not one with a user: it would be in every log line")
+    if not names and (url.query or url.fragment):
+        raise Wrong("no {trace_id} in it")
+    return text
+
+
+TRACE_URL = Kind(
+    accepts="an http:// or https:// URL with {trace_id} or {run_id} in it, or without any that of "
+    "a Jaeger; other braces are written %7B and %7D",
+    in_code="an http:// or https:// URL with {trace_id} or {run_id} in it, that of a Jaeger, "
+    "or None",
+    fits=_optional(_is_read_by(_read_trace_url)),
+    read=_read_trace_url,
+    show=_show_url,
+)
+
+
 # --- redaction
 
 

@@ -61,6 +61,9 @@ class Payload(NamedTuple):
     redacted: int = 0
 
 
+_payload: Final = tuple.__new__  # without the call that a named tuple puts before it
+
+
 def clean(text: str) -> str:
     """*text* that UTF-8 can hold: lone surrogates become `?`, which would cost a whole batch."""
     if text.isascii():
@@ -152,7 +155,7 @@ class Payloads:
         if len(data) > self._max_bytes:
             truncated = True
             data = _fitting(tree, self._max_bytes)
-        return Payload(data.decode(), MIME_JSON, truncated, redacted)
+        return _payload(Payload, (data.decode(), MIME_JSON, truncated, redacted))
 
     def tree(self, payload: Payload) -> Any:
         """What *payload* holds, in JSON's types."""
@@ -199,7 +202,7 @@ class Payloads:
         if early:  # the far end may hold half a secret
             text = text[margin:] if keep_end else text[:-margin]
         elif len(text) * 4 <= limit or len(text.encode()) <= limit:
-            return Payload(text, MIME_TEXT, False, redacted)
+            return _payload(Payload, (text, MIME_TEXT, False, redacted))
         text = _cut(text, size, limit, keep_end=keep_end)
         return Payload(text, MIME_TEXT, True, redacted)
 

@@ -230,10 +230,11 @@ _SPACED_DIGITS: Final = b"0000 0000"
 _DIGITS: Final = bytes(48 if chr(i) in "0123456789" else i if i == 32 else 46 for i in range(256))
 
 # Words are searched in lower case. For some it is known what must stand around them.
-_WORDS: Final[tuple[bytes, ...]] = (b"basic", b"-----begin")
-_BEARER: Final = b"bearer"  # and the token is a long run
-_QUERY: Final[tuple[bytes, ...]] = (b"token=", b"key=", b"sig=", b"signature=", b"code=", b")/")
-_CLOSING: Final = b"</"
+# In texts, not in bytes: there `in` first takes the word for a number, at ten times the cost.
+_WORDS: Final = ("basic", "-----begin")
+_BEARER: Final = "bearer"  # and the token is a long run
+_QUERY: Final = ("token=", "key=", "sig=", "signature=", "code=", ")/")
+_CLOSING: Final = "</"
 _CLOSES: Final = r"""\\*["']\s*:"""
 _ASSIGNS: Final = r"(?:[_-]?id)?[^=:\w]*[=:]"
 
@@ -245,18 +246,18 @@ def _behind(word: str, *before: str) -> str:
 
 
 _AROUND: Final = {
-    b"pass": f"(?:passw(?:or)?d|passphrase|(?<![a-z])pass){_ASSIGNS}",
-    b"pwd": f"pwd{_ASSIGNS}",
-    b"secret": f"secret{_ASSIGNS}",
-    b"authorization": f"authorization{_ASSIGNS}",
-    b"key": _behind("key", "api", "account", "private", "secret", "access") + _ASSIGNS,
-    b"token": "(?:"
+    "pass": f"(?:passw(?:or)?d|passphrase|(?<![a-z])pass){_ASSIGNS}",
+    "pwd": f"pwd{_ASSIGNS}",
+    "secret": f"secret{_ASSIGNS}",
+    "authorization": f"authorization{_ASSIGNS}",
+    "key": _behind("key", "api", "account", "private", "secret", "access") + _ASSIGNS,
+    "token": "(?:"
     + _behind("token", "auth", "access", "refresh", "session", "id", "bearer", "api")
     + rf"{_ASSIGNS}|token{_CLOSES})",
-    b"cookie": rf"cookies?(?:{_CLOSES}|\s*:)",
-    b"credential": f"credentials?{_CLOSES}",
-    b"jwt": f"jwt{_CLOSES}",
-    b"://": r"""://[^\s:/?#@"'<>\\]*:[^\s/"'<>\\]*@""",
+    "cookie": rf"cookies?(?:{_CLOSES}|\s*:)",
+    "credential": f"credentials?{_CLOSES}",
+    "jwt": f"jwt{_CLOSES}",
+    "://": r"""://[^\s:/?#@"'<>\\]*:[^\s/"'<>\\]*@""",
 }
 
 
@@ -275,7 +276,7 @@ def _long_runs(data: bytes, runs: bytes, start: int) -> bytes:
         if end < 0:
             end = len(data)
         run = data[start:end]
-        if len(run) <= _LONGEST_CARD or run.strip(_HEXADECIMAL):
+        if len(run) <= _LONGEST_CARD or run.translate(None, _HEXADECIMAL):
             found.append(run)
         start = runs.find(_RUN, end)
     return data
@@ -321,7 +322,7 @@ class Redactor:
         self.custom: list[re.Pattern[str]] = []
         """Patterns that are not ours: nothing is known of them, so they are always tried."""
         self._patterns: list[re.Pattern[str]] = []
-        self._by_anchor: dict[bytes, list[int]] = {}
+        self._by_anchor: dict[str, list[int]] = {}
         self._card: re.Pattern[str] | None = None
         for pattern in patterns:
             compiled = re.compile(pattern)
@@ -329,7 +330,7 @@ class Redactor:
                 self._card = compiled
             elif pattern in _ANCHORS:
                 for anchor in _ANCHORS[pattern]:
-                    self._by_anchor.setdefault(anchor.encode(), []).append(len(self._patterns))
+                    self._by_anchor.setdefault(anchor, []).append(len(self._patterns))
                 self._patterns.append(compiled)
             else:
                 self.custom.append(compiled)
@@ -337,12 +338,12 @@ class Redactor:
         self._words = tuple(filter(has, _WORDS))
         self._query = tuple(filter(has, _QUERY))
         self._bearer = tuple(filter(has, (_BEARER,)))
-        self._around = [(w, re.compile(_AROUND[w].encode()).search) for w in filter(has, _AROUND)]
+        self._around = [(w, re.compile(_AROUND[w], re.ASCII).search) for w in filter(has, _AROUND)]
         self._closing = tuple(filter(has, (_CLOSING,)))
         known = {*_WORDS, *_QUERY, *_AROUND, _BEARER, _CLOSING}
-        prefixes = b"|".join(re.escape(a) for a in self._by_anchor if a not in known) or b"(?!)"
-        self._has_prefix = re.compile(prefixes).search
-        self._prefixes = re.compile(b"(?=(%s))" % prefixes).findall  # they may overlap
+        prefixes = [re.escape(a).encode() for a in self._by_anchor if a not in known] or [b"(?!)"]
+        self._has_prefix = re.compile(b"|".join(prefixes)).search
+        self._prefixes = re.compile(b"(?=(%s))" % b"|".join(prefixes)).findall  # may overlap
 
     def hides(self, key: str) -> bool:
         """Whether the value of *key* is hidden."""
@@ -375,15 +376,15 @@ class Redactor:
     def suspects(self, text: str) -> list[re.Pattern[str]]:
         """The default patterns that may match in *text*; none for nearly all text."""
         data = text.encode("utf-8", "replace")
-        lower = data.lower()
-        anchors: list[bytes] = []
+        lower = data.lower().decode("latin-1")  # so that a search is one of bytes for any text
+        anchors: list[str] = []
         for word in self._words:
             if word in lower:
                 anchors.append(word)  # noqa: PERF401 - there are two; a comprehension costs more
-        if b":" in data or b"=" in data:
+        if ":" in text or "=" in text:
             anchors += [word for word, around in self._around if word in lower and around(lower)]
             anchors += [word for word in self._query if word in lower]
-        if _CLOSING in data:
+        if "<" in text and _CLOSING in text:
             anchors += self._closing
         runs = data.translate(_RUNS)
         digits = b""
@@ -391,7 +392,7 @@ class Redactor:
         if start >= 0:
             digits = in_runs = _long_runs(data, runs, start)
             if in_runs and self._has_prefix(in_runs):
-                anchors += self._prefixes(in_runs)
+                anchors += [prefix.decode() for prefix in self._prefixes(in_runs)]
             if _BEARER in lower:
                 anchors += self._bearer
         found: list[re.Pattern[str]] = []
@@ -399,7 +400,7 @@ class Redactor:
             which = {index for anchor in anchors for index in self._by_anchor[anchor]}
             found = [self._patterns[index] for index in sorted(which)]
         if self._card is not None:
-            if _SPACED_DIGITS in data.translate(_DIGITS):
+            if data.translate(_DIGITS).find(_SPACED_DIGITS) >= 0:
                 digits = data
             if digits and _DIGIT_RUN in digits.translate(_DIGITS, b" -"):
                 found.append(self._card)

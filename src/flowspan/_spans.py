@@ -33,7 +33,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from flowspan import _guard, semconv
+from flowspan import _guard, _links, semconv
 from flowspan._component import Component, Edge
 from flowspan._payload import (
     MAX_ID_CHARS,
@@ -66,7 +66,9 @@ _MAX_RAISED: Final = 16
 if TYPE_CHECKING:
     import asyncio
 
+# `testing` puts others in their place.
 _clock = time.time_ns
+_new_run_id: Callable[[], str] = lambda: str(uuid.uuid4())  # noqa: E731
 # Re-entrant: the garbage collector may end an abandoned generator's span while it is held.
 _lock = threading.RLock()
 _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -121,6 +123,7 @@ class Spans:
         self.capture_content = config.capture_content
         self.edge_is_parent = config.parenting == "edge"
         self.process_parent = _process_parent(config)
+        self.says_link = None if config.trace_url is None else _links.template(config)
         self.max_logs = max(0, config.limits.max_events - EVENTS_RESERVED)
         self._described: dict[tuple[str, str, str, str | None], dict[str, Any]] = {}
 
@@ -266,7 +269,7 @@ class Spans:
                 if self.edge_is_parent:
                     parent = run._last_finished(info.edges) or parent
             if inside_component and outer is not None and outer.run is run:
-                parent = _active_below(outer)
+                parent = active_below(outer)
                 parent_id = self.payloads.short(outer.component_id, MAX_ID_CHARS)
                 attributes.setdefault(semconv.GRAPH_NODE_PARENT_ID, parent_id or "")
         current = otel_context.get_current()
@@ -332,7 +335,7 @@ class Spans:
         """The context for the run's span, links to what cannot be its parent, whether a root."""
         current = otel_context.get_current()
         if outer is not None:
-            return trace.set_span_in_context(_active_below(outer), current), None, False
+            return trace.set_span_in_context(active_below(outer), current), None, False
         links: list[Link] = []
         span = trace.get_current_span(current)
         span_context = span.get_span_context()
@@ -371,7 +374,7 @@ def _run_id(given: object) -> str:
     run_id = identity(given)
     if run_id is None and given is not None and given != "":
         _guard.report("a run id that is no text", "it gets a new one; give a text or a UUID")
-    return run_id or str(uuid.uuid4())
+    return run_id or _new_run_id()
 
 
 def flow_name(given: str | None, flow_id: str | None) -> str:
@@ -419,7 +422,7 @@ def _unrecorded(context: Context) -> Span:
     return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
 
 
-def _active_below(component: ComponentTraceContext | TraceContext) -> Span:
+def active_below(component: ComponentTraceContext | TraceContext) -> Span:
     """The active span inside *component*: the current one, or that of a call; else its own."""
     current = trace.get_current_span()
     same_trace = current.get_span_context().trace_id == component.span.get_span_context().trace_id
@@ -505,17 +508,24 @@ class _Recorded:
                 semconv.EXCEPTION_MESSAGE, self._spans.payloads.text(_message_of(error))
             ).text
         span.set_status(StatusCode.ERROR, message or None)
-        if not event:
-            return
-        attributes: dict[str, Any] = {semconv.EXCEPTION_TYPE: kind}
+        if event:
+            span.add_event(semconv.EXCEPTION, self._exception(error, message))
+
+    def _exception(self, error: BaseException, message: str | None = None) -> dict[str, Any]:
+        """The attributes of an event that tells of *error*; *message*: its text, noted already."""
+        attributes: dict[str, Any] = {semconv.EXCEPTION_TYPE: error_type(error)}
         if self._spans.capture_content:
+            payloads = self._spans.payloads
+            if message is None:
+                text = payloads.text(_message_of(error))
+                message = self._noted(semconv.EXCEPTION_MESSAGE, text).text
             attributes[semconv.EXCEPTION_MESSAGE] = message
             with _STACK:
-                stack = self._spans.payloads.text(_stack_of(error), keep_end=True)
+                stack = payloads.text(_stack_of(error), keep_end=True)
                 attributes[semconv.EXCEPTION_STACKTRACE] = self._noted(
                     semconv.EXCEPTION_STACKTRACE, stack
                 ).text
-        span.add_event(semconv.EXCEPTION, attributes)
+        return attributes
 
     def _shown_below(self, error: BaseException) -> None:
         """A component or run below has shown *error*. The error itself is not kept alive."""
@@ -672,6 +682,35 @@ class Run(_Recorded, TraceContext):
                 # The component that raised it shows it; here it is shown if none did.
                 self._fail(error, event=not _stems_from(error, self._raised))
         self._marks()
+        if self._spans.says_link is not None and self.outer is None:
+            with _SAY_LINK:
+                self._say_link(self._spans.says_link, status)
+
+    @property
+    def public_id(self) -> str:
+        """The run id as it is exported."""
+        return self._shared[semconv.RUN_ID]
+
+    def _say_link(self, link: str, status: str) -> None:
+        """One line for a trace: a sub-flow or a turn of a loop has none of its own."""
+        context = self.span.get_span_context()
+        if not context.trace_flags.sampled:
+            return
+        started = getattr(self.span, "start_time", None)  # as the SDK has it
+        ended = self._until or _clock()
+        run_id = self.public_id
+        _links.say(
+            _links.fill(link, context.trace_id, run_id),
+            name=self.name,
+            status=status,
+            seconds=(ended - started) / 1e9 if isinstance(started, int) else None,
+            fields={
+                "trace_id": f"{context.trace_id:032x}",
+                "span_id": f"{context.span_id:016x}",
+                "run_id": run_id,
+                "run_name": self.name,
+            },
+        )
 
     def end_unended(self, fallback: str = semconv.STATUS_ABANDONED) -> bool:
         """
@@ -854,8 +893,10 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
         with _ADD_LOG:
             self.log(message, name, type)
 
-    def log(self, message: object, name: object, type: object) -> None:
-        """`add_log` for callers that guard their own edge."""
+    def log(
+        self, message: object, name: object, type: object, error: BaseException | None = None
+    ) -> None:
+        """`add_log` for callers that guard their own edge; *error* is what the line tells of."""
         if not self._recording:
             return
         if self.ended:
@@ -875,6 +916,8 @@ class ComponentSpan(_Recorded, ComponentTraceContext):
             if payload.truncated or payload.redacted:
                 self._noted(semconv.LOG_MESSAGE, payload)
             attributes[semconv.LOG_MESSAGE] = payload.text
+        if error is not None:
+            attributes |= self._exception(error)
         self.span.add_event(semconv.LOG, attributes)
 
     def set_outputs(self, outputs: object) -> None:
@@ -1167,6 +1210,13 @@ def end_orphans() -> None:
             run.end_unended(semconv.STATUS_OK if nested else semconv.STATUS_ABANDONED)
 
 
+def span_context_of(run_id: str) -> SpanContext | None:
+    """Of the run with this id that is open in this process, else of the last that was."""
+    with _lock:
+        found = [run.span for run in _open_runs if run.run_id == run_id and not run.ended]
+        return found[0].get_span_context() if found else _recent.get(run_id, (None, None))[0]
+
+
 def open_runs(spans: Spans) -> list[Run]:
     """The runs that *spans* has opened and that are open, or have an open component."""
     with _lock:
@@ -1221,5 +1271,6 @@ _SET_USAGE: Final = _guard.guard("record usage")
 _SET_ERROR: Final = _guard.guard("record an error")
 _TAGS: Final = _guard.guard("record tags", "the run lacks them; give a list of texts")
 _STACK: Final = _guard.guard("record a stack trace")
+_SAY_LINK: Final = _guard.guard("log the link of a run", "there is no line for it")
 _ORPHAN: Final = _guard.guard("end an abandoned run")
 _OWNER_DONE: Final = _guard.guard("end a run after its task")

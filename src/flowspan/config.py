@@ -37,6 +37,7 @@ from flowspan._config_parse import (
     TEXT,
     TEXTS,
     TIMEOUT,
+    TRACE_URL,
     TRACEPARENT,
     TRACESTATE,
     URL,
@@ -188,6 +189,12 @@ _LISTED = (
         one_of("normal", "strict"),
         "normal",
         "strict: a span is in the spool before its end returns; normal: within 20 ms",
+    ),
+    Variable(
+        "FLOWSPAN_TRACE_URL",
+        TRACE_URL,
+        "Jaeger on localhost, where the endpoint is",
+        "where traces can be looked at; set, each run logs its link",
     ),
     Variable("FLOWSPAN_SET_GLOBAL", FLAG, "false", "our provider becomes the global one"),
     Variable("TRACEPARENT", TRACEPARENT, "", "the parent of the runs in this process"),
@@ -396,6 +403,7 @@ class Config:
     max_payload_bytes: int = _setting(32768, "FLOWSPAN_MAX_PAYLOAD_BYTES")
     parenting: str = _setting("run", "FLOWSPAN_PARENTING")
     export: str = _setting("auto", "FLOWSPAN_EXPORT")
+    trace_url: str | None = _setting(None, "FLOWSPAN_TRACE_URL")
     set_global: bool = _setting(False, "FLOWSPAN_SET_GLOBAL")
     traceparent: str | None = _setting(None, "TRACEPARENT")
     tracestate: str | None = _setting(None, "TRACESTATE")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
 
-from flowspan import _guard, semconv
+from flowspan import _guard, _links, semconv
 from flowspan._config_parse import OTLP_EXPORTERS
 from flowspan._payload import clean
 from flowspan._spans import Spans, end_all_open, open_runs
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import Sampler
 
     from flowspan.delivery import DeliveryStats, DurableSpanProcessor
@@ -172,8 +173,14 @@ class Pipeline:
         if self.config.log_level is not None:
             for name in ("opentelemetry", "flowspan"):
                 logging.getLogger(name).setLevel(self.config.log_level)
+        _links.be_ready(self.config)
         self.tracer()
         atexit.register(self._at_exit)
+
+    def link_template(self) -> str | None:
+        """What `flowspan.trace_url` fills in; for spans of another's provider only what was set."""
+        exports = self._own is not None or self.config.exporter_configured
+        return _links.template(self.config, exports=exports)
 
     def force_flush(self, timeout: float = 5.0) -> bool:
         """
@@ -251,6 +258,7 @@ def _within(timeout: float, work: Callable[[], object]) -> bool:
 _lock = threading.RLock()
 _pipeline: Pipeline | None = None
 _retired: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
+_stand_in: Callable[[Config | None], Pipeline] | None = None  # what a test gets instead
 
 
 def configure(
@@ -270,6 +278,8 @@ def configure(
         raise ConfigError(
             f"tracer_provider={tracer_provider!r}: expected an opentelemetry TracerProvider or None"
         )
+    if _stand_in is not None:
+        return _stand_in(config)
     with _lock:
         before = _pipeline
         if before is not None and not before._closed and before.explicit:
@@ -311,6 +321,12 @@ def current_pipeline() -> Pipeline:
     return pipeline
 
 
+def pipeline_in_force() -> Pipeline | None:
+    """The one that is open, if any; opens none."""
+    pipeline = _pipeline
+    return None if pipeline is None or pipeline._closed else pipeline
+
+
 def _after_fork_in_child() -> None:
     """Another thread of the parent may have held a lock; the counts are the parent's."""
     global _lock
@@ -330,12 +346,18 @@ _OPEN = _guard.guard("open the pipeline", "nothing is exported; check the config
 # ---- our provider
 
 
-def make_provider(config: Config, processors: Sequence[SpanProcessor]) -> SdkTracerProvider:
+def make_provider(
+    config: Config,
+    processors: Sequence[SpanProcessor],
+    id_generator: IdGenerator | None = None,
+) -> SdkTracerProvider:
     """A provider of ours with *processors*: sampler, resource, limits and trace ids by *config*."""
     _import_sdk()
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+    from opentelemetry.sdk.trace import SpanLimits
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    from flowspan._light_tracer import LightTracerProvider
 
     class RunIdGenerator(RandomIdGenerator):
         """Random ids, but for the root span of a run: its trace id comes from its run id."""
@@ -353,11 +375,10 @@ def make_provider(config: Config, processors: Sequence[SpanProcessor]) -> SdkTra
         name: SpanLimits.UNSET if limit is None else limit
         for name, limit in asdict(config.limits).items()
     }
-    provider = TracerProvider(
+    provider = LightTracerProvider(
         sampler=_sampler(config),
         resource=Resource.create(dict(attributes)),
-        shutdown_on_exit=False,
-        id_generator=RunIdGenerator(),
+        id_generator=id_generator or RunIdGenerator(),
         span_limits=SpanLimits(**limits),
     )
     for processor in processors:

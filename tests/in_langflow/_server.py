@@ -221,6 +221,7 @@ def running_langflow(
     *,
     workers: int = 1,
     toml: str = "",
+    pretty: str = "false",
     **more: str,
 ) -> Iterator[Langflow]:
     """`langflow run`, as a user starts it. *toml*: what its `lfx.toml` says."""
@@ -238,7 +239,7 @@ def running_langflow(
             "LANGFLOW_DATABASE_URL": f"sqlite:///{home}/langflow.db",
             "LANGFLOW_OPEN_BROWSER": "false",
             "LANGFLOW_STORE": "false",
-            "LANGFLOW_PRETTY_LOGS": "false",  # a failing flow took it four seconds to print
+            "LANGFLOW_PRETTY_LOGS": pretty,  # a failing flow took it four seconds to print
         },
         health=f"http://{address}/health",
         log=home / f"langflow-{port}.log",

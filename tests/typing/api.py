@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import loguru
+import structlog
 from opentelemetry.trace import TracerProvider
 
 import flowspan
 from flowspan import propagation
+from flowspan.testing import RecordedSpan, RecordedSpans, Tree, recording
 
 
 def setup(provider: TracerProvider) -> None:
@@ -38,9 +42,10 @@ async def sugar() -> None:
             component.add_log("line")
             component.set_usage(input_tokens=1, output_tokens=2, model="m")
     async with flowspan.run("again"), flowspan.component("B"):
+        link: str | None = flowspan.trace_url() or flowspan.trace_url("run-7")
         current: flowspan.TraceContext | None = flowspan.current_run()
         inner: flowspan.ComponentTraceContext | None = flowspan.current_component()
-        print(current, inner)
+        print(current, inner, link)
 
 
 @flowspan.run
@@ -61,6 +66,33 @@ def items() -> Iterator[int]:
 @flowspan.component
 async def chunks() -> AsyncIterator[str]:
     yield "a"
+
+
+def logged() -> None:
+    logging.basicConfig(format="%(message)s %(trace_id)s")
+    flowspan.logs.correlate()
+    flowspan.logs.correlate(logging.StreamHandler())
+    logging.getLogger().addHandler(flowspan.logs.SpanHandler(logging.DEBUG))
+    logging.getLogger().addFilter(flowspan.logs.ContextFilter())
+    structlog.configure(
+        processors=[flowspan.logs.structlog_processor, structlog.processors.JSONRenderer()]
+    )
+    loguru.logger.configure(patcher=flowspan.logs.loguru_patcher)
+    found: dict[str, str] = flowspan.logs.fields()
+    print(found)
+
+
+def test_runs(flowspan_spans: RecordedSpans) -> None:
+    with recording() as spans:
+        name: str = spans.named("Prompt").name
+    tree: dict[str, Tree] = flowspan_spans.tree()
+    assert tree == {"Support bot": {"Prompt": {}}}
+    runs: list[RecordedSpan] = flowspan_spans.runs("Support bot")
+    status, inputs = runs[0].status, runs[0].inputs
+    flowspan_spans.tracer_provider.get_tracer("shop")
+    flowspan_spans.advance(1.5)
+    left: list[str] = flowspan_spans.end_open()
+    print(name, status, inputs, left)
 
 
 def use() -> None:

@@ -46,25 +46,27 @@ class Attributes:
         known = self._known
         numbers = self._numbers
         heads = self._heads
-        for key, value in attributes.items():
+        for item in attributes.items():
+            key, value = item
             kind = type(value)
-            if kind is not str or type(key) is not str:
-                if kind is not int or type(key) is not str:
-                    out.append(self._field(key, _any(value)))
-                    continue
-                field = numbers.get((key, value))
+            if kind is str and type(key) is str:
+                short = len(value) <= _SHORT
+                if short:
+                    field = known.get(item)
+                    if field is not None:
+                        out.append(field)
+                        continue
+            elif kind is int and type(key) is str:
+                field = numbers.get(item)
                 if field is None:
                     field = self._field(key, _any(value))
                     if len(field) <= _KEY:
-                        keep(numbers, (key, value), field)
+                        keep(numbers, item, field)
                 out.append(field)
                 continue
-            short = len(value) <= _SHORT
-            if short:
-                field = known.get((key, value))
-                if field is not None:
-                    out.append(field)
-                    continue
+            else:
+                out.append(self._field(key, _any(value)))
+                continue
             try:
                 data = value.encode()
             except UnicodeEncodeError:
@@ -74,7 +76,7 @@ class Attributes:
                 head = self._head(key, len(data))
             out += (head, data)
             if short and len(key) <= _KEY:
-                keep(known, (key, value), head + data)
+                keep(known, item, head + data)
 
     def _head(self, key: str, size: int) -> bytes:
         name = framed(1, utf8(key))

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import Event, EventBase, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
+from flowspan._light_span import NO_STATUS, LightSpan
 from flowspan.delivery._attributes import Attributes, Strings, keep, plain, text_field, utf8
 from flowspan.delivery._wire import SMALL, framed, varint
 
@@ -45,6 +46,9 @@ _SPAN_FLAGS: Final = {False: b"\x85\x01\x00\x01\x00\x00", True: b"\x85\x01\x00\x
 _LINK_FLAGS: Final = {False: b"\x35\x00\x01\x00\x00", True: b"\x35\x00\x03\x00\x00"}
 
 
+_NO_STATE: Final = SpanContext(0, 0, is_remote=False).trace_state  # nearly every span's
+
+
 def _give_up_the_gil() -> None:
     time.sleep(0)
 
@@ -54,6 +58,18 @@ class Batch(NamedTuple):
 
     body: bytes
     spans: int
+
+
+class Encoded(NamedTuple):
+    """A span that is encoded already; *resource* and *scope* are the encoder's own."""
+
+    span_id: int
+    resource: bytes
+    scope: bytes
+    data: bytes
+
+
+_new_encoded: Final = tuple.__new__  # without the call that a named tuple puts before it
 
 
 class Encoder:
@@ -83,34 +99,44 @@ class Encoder:
 
     def encode(
         self,
-        spans: Sequence[ReadableSpan],
+        spans: Sequence[ReadableSpan | Encoded],
         breathe: Callable[[], None] = _give_up_the_gil,
     ) -> list[Batch]:
         """
         *spans* as requests, each grouped by resource and scope.
 
-        *breathe* is called after every 8 spans: the place to give up the GIL.
+        *breathe* is called after every 8 that are encoded here: the place to give up the GIL.
         """
         batches: list[Batch] = []
         request = _Request()
-        for number, span in enumerate(spans, 1):
-            try:
-                resource = self._resource(span.resource)
-                scope = self._scope(span.instrumentation_scope)
-                data = self._span(span)
-            except Exception as error:  # noqa: BLE001 - a span is what others made of it
-                if self._on_failure is not None:
-                    self._on_failure(error)
-            else:
-                if not request.add(resource, scope, data, self._max_bytes):
-                    batches.append(request.batch())
-                    request = _Request()
-                    request.add(resource, scope, data, self._max_bytes)
-            if not number % BREATHE_EVERY:
-                breathe()
+        encoded = 0
+        for span in spans:
+            if not isinstance(span, Encoded):
+                encoded += 1
+                try:
+                    span = self.encode_one(span)
+                except Exception as error:  # noqa: BLE001 - a span is what others made of it
+                    if self._on_failure is not None:
+                        self._on_failure(error)
+                    continue
+                finally:
+                    if not encoded % BREATHE_EVERY:
+                        breathe()
+            _, resource, scope, data = span
+            if not request.add(resource, scope, data, self._max_bytes):
+                batches.append(request.batch())
+                request = _Request()
+                request.add(resource, scope, data, self._max_bytes)
         if request.spans:
             batches.append(request.batch())
         return batches
+
+    def encode_one(self, span: ReadableSpan) -> Encoded:
+        """For `encode` later. Raises what is raised when *span* cannot be encoded."""
+        resource = self._resource(span.resource)
+        scope = self._scope(span.instrumentation_scope)
+        data = self._light(span) if type(span) is LightSpan else self._span(span)
+        return _new_encoded(Encoded, (span.context.span_id, resource, scope, data))
 
     def encode_open(self, span: ReadableSpan) -> bytes:
         """
@@ -120,8 +146,8 @@ class Encoder:
         """
         try:
             request = _Request()
-            scope = self._scope(span.instrumentation_scope)
-            request.add(self._resource(span.resource), scope, self._span(span), 0)
+            _, resource, scope, data = self.encode_one(span)
+            request.add(resource, scope, data, 0)
         except Exception as error:
             raise ValueError(f"a span that cannot be encoded: {type(error).__name__}") from error
         return request.batch().body
@@ -131,21 +157,7 @@ class Encoder:
         context: Any = span.get_span_context()  # these two may be anything
         if not issubclass(type(context), SpanContext):
             raise TypeError("a span without a context")
-        start = span.start_time
-        end = span.end_time
-        if type(start) is not int or not 0 <= start <= _MAX_64:
-            start = _nanos(start)
-        if type(end) is not int or not 0 <= end <= _MAX_64:
-            end = _nanos(end)
-        out = [
-            b"\x0a\x10",
-            context.trace_id.to_bytes(16, "big"),
-            b"\x12\x08",
-            context.span_id.to_bytes(8, "big"),
-            self._names(span.name),
-            _KINDS.get(id(span.kind), _INTERNAL),
-            _pack_times(_START, start, _END, end),
-        ]
+        out = self._head(span, context)
         state = _trace_state(context)
         if state:
             out.append(framed(3, state))
@@ -174,32 +186,81 @@ class Encoder:
         data = b"".join(out)
         return b"".join((b"\x12", varint(len(data)), data))
 
+    def _head(self, span: ReadableSpan, context: SpanContext) -> list[bytes]:
+        """What each span begins with."""
+        start, end = span.start_time, span.end_time
+        if type(start) is not int or not 0 <= start <= _MAX_64:
+            start = _nanos(start)
+        if type(end) is not int or not 0 <= end <= _MAX_64:
+            end = _nanos(end)
+        return [
+            b"\x0a\x10",
+            context.trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            context.span_id.to_bytes(8, "big"),
+            self._names(span.name),
+            _KINDS.get(id(span.kind), _INTERNAL),
+            _pack_times(_START, start, _END, end),
+        ]
+
+    def _light(self, span: LightSpan) -> bytes:
+        """As `_span`, from what the span has recorded: without the objects that it is shown in."""
+        context, parent = span.context, span.parent
+        out = self._head(span, context)
+        state = context.trace_state
+        if state is not _NO_STATE and (header := _trace_state(context)):
+            out.append(framed(3, header))
+        if parent is None:
+            out.append(_SPAN_FLAGS[False])
+        else:
+            remote = _SPAN_FLAGS[parent.is_remote is True]
+            out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"), remote)
+        self._span_attributes(span.values.copy(), out)
+        if dropped := span.dropped_attributes:
+            out += (b"\x50", _count(dropped))
+        for record in span.event_records.copy():
+            self._write_event(*record, out)
+        if dropped := span.dropped_events:
+            out += (b"\x60", _count(dropped))
+        lost = span.dropped_links
+        if span.link_records:
+            lost += self._write_links(span.links, out)
+        if lost:
+            out += (b"\x70", _count(lost))
+        out.append(_UNSET if span.status is NO_STATUS else _status(span.status))
+        data = b"".join(out)
+        size = len(data)
+        return b"".join((b"\x12", SMALL[size] if size < 4096 else varint(size), data))
+
     def _write_events(self, events: Iterable[Event], out: list[bytes]) -> int:
         """Returns how many there were that are no events."""
         lost = 0
-        write = self._event_attributes
-        name_of = self._event_names
         for event in events:
             if type(event) is not Event and not issubclass(type(event), EventBase):
                 lost += 1
                 continue
-            at = event.timestamp
-            if type(at) is not int or not 0 <= at <= _MAX_64:
-                at = _nanos(at)
-            parts = [_pack_time(_TIME, at), name_of(event.name)]
             attributes = event.attributes
             if type(attributes) is BoundedAttributes:  # nearly always: one look at it, not four
                 dropped = attributes.dropped
-                write(attributes.copy(), parts)  # type: ignore[arg-type]
+                kept: Any = attributes.copy()
             else:
                 dropped = event.dropped_attributes
-                write(plain(attributes), parts)
-            if dropped:
-                parts += (b"\x20", _count(dropped))
-            data = b"".join(parts)
-            size = len(data)
-            out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
+                kept = plain(attributes)
+            self._write_event(event.name, event.timestamp, kept, dropped, out)
         return lost
+
+    def _write_event(
+        self, name: str, at: int, attributes: dict[str, Any], dropped: int, out: list[bytes]
+    ) -> None:
+        if type(at) is not int or not 0 <= at <= _MAX_64:
+            at = _nanos(at)
+        parts = [_pack_time(_TIME, at), self._event_names(name)]
+        self._event_attributes(attributes, parts)
+        if dropped:
+            parts += (b"\x20", _count(dropped))
+        data = b"".join(parts)
+        size = len(data)
+        out += (b"\x5a", SMALL[size] if size < 4096 else varint(size), data)
 
     def _write_links(self, links: Iterable[Link], out: list[bytes]) -> int:
         """Returns how many there were that are no links, or have ids that are none."""
