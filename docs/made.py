@@ -56,7 +56,7 @@ def variables() -> Iterator[str]:
 
 
 def commands() -> Iterator[str]:
-    with click.Context(main, info_name="flowspan") as context:
+    with click.Context(main, info_name="flowspan", **main.context_settings) as context:
         yield from _help(main, context)
         for name in main.list_commands(context):
             command = main.get_command(context, name)

@@ -9,7 +9,12 @@ import pytest
 
 
 def make(folder: Path) -> Path:
-    """A CA, and a server's and a client's certificate by it; `other.pem` is a CA of no one."""
+    """
+    A CA, and a server's and a client's certificate by it; `other.pem` is a CA of no one.
+
+    `expired.pem`, `elsewhere.pem` (for collector.example) and `stranger.pem` (a client's, by the
+    other CA) have the server's or the client's key.
+    """
 
     def openssl(*arguments: str) -> None:
         try:
@@ -40,4 +45,12 @@ def make(folder: Path) -> Path:
         openssl("req", *key, "-subj", f"/CN={who}", "-keyout", f"{who}.key", "-out", f"{who}.csr")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "usage")
         openssl("x509", "-req", "-in", f"{who}.csr", *signed, "-days", "2", "-out", f"{who}.pem")
+    usage = (folder / "usage").read_text()
+    elsewhere = usage.replace("IP:127.0.0.1,DNS:localhost", "DNS:collector.example")
+    (folder / "elsewhere").write_text(elsewhere)
+    ours = ("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key")
+    openssl(*ours, "-extfile", "usage", "-days", "-1", "-out", "expired.pem")
+    openssl(*ours, "-extfile", "elsewhere", "-days", "2", "-out", "elsewhere.pem")
+    theirs = ("x509", "-req", "-in", "client.csr", "-CA", "other.pem", "-CAkey", "other.key")
+    openssl(*theirs, "-CAcreateserial", "-extfile", "usage", "-days", "2", "-out", "stranger.pem")
     return folder

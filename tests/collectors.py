@@ -29,9 +29,11 @@ def request_of(size: int = 100, name: str = "x") -> bytes:
     return request.SerializeToString()
 
 
-def server_context(certificates: Path, mutual: bool = False) -> ssl.SSLContext:
+def server_context(
+    certificates: Path, mutual: bool = False, certificate: str = "server"
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    context.load_cert_chain(certificates / f"{certificate}.pem", certificates / "server.key")
     if mutual:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(certificates / "ca.pem")

@@ -368,7 +368,7 @@ def test_an_interruption_leaves_the_rest(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
 
-    assert (process.returncode, err) == (1, "")
+    assert (process.returncode, err) == (130, "")
     assert out == f"30 spans remain in {directory}: it was interrupted\n"
     receiver.behave(Reply(kept=True))
     assert drain(receiver, directory).returncode == 0

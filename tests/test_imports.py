@@ -1,6 +1,7 @@
 """Imports point one way: names, values, spans, delivery, service, bridges."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,10 +97,25 @@ def test_only_the_way_out_the_commands_and_the_tests_know_the_sdk(path: Path):
 def test_importing_flowspan_starts_nothing():
     """No SDK, no exporter, no thread: they come with the first run."""
     code = (
-        "import sys, threading, flowspan\n"
+        "import sys, threading\n"
+        "from flowspan import *\n"
         "parts = ('opentelemetry.sdk', 'flowspan.delivery', 'h2', 'click', 'rich')\n"
         "heavy = [m for m in sys.modules if m.startswith(parts)]\n"
         "assert not heavy, heavy\n"
         "assert threading.active_count() == 1\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_is_imported_when_it_is_asked_for():
+    """`import flowspan` alone costs nothing, and a wrong OTEL_PROPAGATORS cannot break it."""
+    code = (
+        "import sys, flowspan\n"
+        "assert 'opentelemetry' not in sys.modules\n"
+        "assert flowspan.config.Config is flowspan.Config\n"
+        "assert {*flowspan.__all__} <= {*dir(flowspan)}\n"
+        "assert all(hasattr(flowspan, n) for n in flowspan.__all__ if n != 'propagation')\n"
+        "assert not hasattr(flowspan, 'nothing')\n"
+    )
+    environment = os.environ | {"OTEL_PROPAGATORS": "nobody-offers-it"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

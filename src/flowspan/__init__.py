@@ -1,23 +1,31 @@
 """
 Every run of a workflow as one OpenTelemetry trace.
 
+A name is imported when it is first asked for: so the command line starts at once, and `flowspan
+doctor` can still speak where OpenTelemetry itself cannot be imported.
+
 PYTEST_DONT_REWRITE: the package has a pytest plugin, so pytest would warn where it was imported
 before pytest was.
 """
 
-from flowspan import logs, propagation
-from flowspan._component import Component, Edge, TracedComponent
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from flowspan._version import __version__
-from flowspan.config import Config, ConfigError
-from flowspan.context import (
-    ComponentTraceContext,
-    TraceContext,
-    current_component,
-    current_run,
-)
-from flowspan.links import trace_url
-from flowspan.pipeline import Pipeline, Stats, configure
-from flowspan.service import TracingService, component, run
+
+if TYPE_CHECKING:
+    from flowspan import logs, propagation
+    from flowspan._component import Component, Edge, TracedComponent
+    from flowspan.config import Config, ConfigError
+    from flowspan.context import (
+        ComponentTraceContext,
+        TraceContext,
+        current_component,
+        current_run,
+    )
+    from flowspan.links import trace_url
+    from flowspan.pipeline import Pipeline, Stats, configure
+    from flowspan.service import TracingService, component, run
 
 __all__ = [
     "Component",
@@ -40,3 +48,28 @@ __all__ = [
     "run",
     "trace_url",
 ]
+
+_HOMES = {
+    "_component": ("Component", "Edge", "TracedComponent"),
+    "config": ("Config", "ConfigError"),
+    "context": ("ComponentTraceContext", "TraceContext", "current_component", "current_run"),
+    "links": ("trace_url",),
+    "pipeline": ("Pipeline", "Stats", "configure"),
+    "service": ("TracingService", "component", "run"),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        found = getattr(import_module(f"flowspan.{_MODULES[name]}"), name)
+    elif name in ("logs", "propagation", *_HOMES):
+        found = import_module(f"flowspan.{name}")
+    else:
+        raise AttributeError(f"module 'flowspan' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,9 +7,10 @@ The top layer: nothing in flowspan imports it, and click and rich are imported n
 import click
 
 from flowspan import __version__
+from flowspan.cli._console import Group
 
 
-@click.group()
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="flowspan")
 def main() -> None:
     """Every run of a workflow as one OpenTelemetry trace."""
@@ -31,7 +32,7 @@ def main() -> None:
 @click.option("--live", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--no-browser", is_flag=True, help="Say where the page is, open no browser.")
 def demo(jaeger_url: str, runs: int | None, live: bool, no_browser: bool) -> None:
-    """Run four small flows, about 3 seconds, and show their traces.
+    """Run four small flows and show their traces.
 
     The spans go to the collector of the OTEL_ variables, by default on this
     machine; you get Jaeger's links. If none answers, the traces are shown in
@@ -54,7 +55,7 @@ def demo(jaeger_url: str, runs: int | None, live: bool, no_browser: bool) -> Non
 @click.option("--parked", is_flag=True, help="Also try spans again that were refused for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) -> None:
-    """Deliver the spans that processes which are gone have left in a spool.
+    """Deliver the spans that dead processes have left in a spool.
 
     All settings of the OTEL_EXPORTER_OTLP_ variables count. Running processes
     keep what is theirs. What is not delivered stays in the spool, also after
@@ -69,26 +70,54 @@ def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) 
 
 
 @main.command()
+@click.option(
+    "--jaeger",
+    metavar="URL",
+    help="Look for the test span there, too. Default: port 16686, if one answers; none: don't.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=2.0,
+    show_default=True,
+    help="Seconds for the way to the collector.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(jaeger: str | None, timeout: float, as_json: bool) -> None:
+    """Find out why no trace arrives.
+
+    Says what is configured, tries the way to the collector step by step with
+    one test span, and names what is wrong and what to do. Changes nothing.
+
+    Exits with 0 if all is well, with 1 if something is wrong, with 2 for wrong
+    arguments. What each line means: docs/doctor.md.
+    """
+    from flowspan.cli.doctor import run
+
+    run(jaeger, timeout, as_json)
+
+
+@main.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option(
     "--spool",
     is_flag=False,
     flag_value="",
     metavar="[DIR]",
-    help="What waits to be delivered. Default: FLOWSPAN_SPOOL_DIR, else its own.",
+    help="What waits there. Default: as for drain.",
 )
 @click.option(
     "--listen",
     is_flag=False,
     flag_value="",
     metavar="[[HOST:]PORT]",
-    help="Receive traces as a collector does, and show them as they come. Default: 4318 and 4317.",
+    help="Be a collector. Default: ports 4318 and 4317.",
 )
 @click.option("--trace", metavar="ID", help="This trace; the first digits are enough.")
 @click.option("--run", metavar="ID", help="The trace of this run.")
 @click.option("--name", metavar="TEXT", help="Runs with TEXT in their name.")
 @click.option("--errors", is_flag=True, help="Traces in which something failed.")
-@click.option("--span", metavar="ID", help="All of one span: inputs, outputs, attributes, events.")
+@click.option("--span", metavar="ID", help="One span, whole: inputs, outputs, events.")
 @click.option("--tree", is_flag=True, help="Trees, even of several traces.")
 @click.option("--all", "everything", is_flag=True, help="However many lines it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -97,9 +126,9 @@ def drain(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) 
 @click.option(
     "--max-spans",
     default=200_000,
-    show_default=True,
+    metavar="N",
     type=click.IntRange(min=1),
-    help="Keep so many; the oldest traces go first.",
+    help="Keep so many, the youngest. Default: 200,000.",
 )
 def view(
     files: tuple[str, ...],
@@ -119,12 +148,9 @@ def view(
 ) -> None:
     """Look at traces: in files, in a spool, or as they come.
 
-    FILE is OTLP JSON (- is the standard input), also packed: what this command
-    writes, what the Collector's file exporter writes, what Jaeger downloads.
-    One trace is drawn as a tree, several are listed.
-
-    Exits with 0 if all is well, with 1 if something could not be read, was not
-    found or not written, with 2 for wrong arguments.
+    FILE is OTLP JSON, also packed, of the Collector, Jaeger or this command;
+    - is the standard input. One trace is drawn as a tree, several are listed.
+    Exits with 0 if all is well, 1 if something failed, 2 for wrong arguments.
     """
     from flowspan.cli.view._asked import Asked
     from flowspan.cli.view._command import look

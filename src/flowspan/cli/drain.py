@@ -7,23 +7,20 @@ does the work.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timezone
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowspan import Config
 from flowspan._config_parse import BASE_URL, GRPC_TARGET, OTLP_EXPORTERS, URL, Wrong
+from flowspan.cli._console import INTERRUPTED, console, refuse, say, say_json, silence_loggers
+from flowspan.cli._words import count, moment, period
 from flowspan.delivery._drain import Drained, drain
 from flowspan.delivery._drain import Progress as Tell
 from flowspan.delivery._inspect import inspect
@@ -33,12 +30,13 @@ _LINES = 10  # of progress, where there is no terminal
 
 
 def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) -> None:
-    """Ends by SystemExit: 0 all is delivered, 1 something remains, 2 an argument is wrong."""
-    for name in ("opentelemetry", "flowspan"):  # we say it ourselves
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    """
+    Ends by SystemExit: 0 all is delivered, 1 something remains, 2 an argument is wrong, 130 Ctrl-C.
+    """
+    silence_loggers()
     config = Config.from_env()
     for problem in config.problems:
-        click.echo(problem, err=True)
+        say(problem, error=True)
     for name, protocol in OTLP_EXPORTERS.items():
         if name in config.exporters:
             config = replace(config, otlp=config.otlp.speaking(protocol))
@@ -46,25 +44,25 @@ def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) ->
         config = _sent_to(config, endpoint)
     directory, asked = _directory(config, spool)
     if directory is None:
-        click.echo("FLOWSPAN_SPOOL_DIR is none: nothing waits on the disk", err=as_json)
+        say("FLOWSPAN_SPOOL_DIR is none: nothing waits on the disk", error=as_json)
         if as_json:
-            click.echo(json.dumps(_figures(Drained(), "", config.otlp.shown_endpoint)))
+            say_json(_figures(Drained(), "", config.otlp.shown_endpoint))
         raise SystemExit(0)
     try:
         with _progress(quiet=as_json) as tell:
             done = drain(config, directory, again=parked, progress=tell)
     except OSError as error:
         why = str(error) if len(error.args) == 1 else error.strerror or type(error).__name__
-        _refuse(f"{asked}: expected the directory of a spool ({why})")
+        refuse(f"{asked}: expected the directory of a spool ({why})")
     if as_json:
-        click.echo(json.dumps(_figures(done, directory, config.otlp.shown_endpoint)))
+        say_json(_figures(done, directory, config.otlp.shown_endpoint))
     else:
         for line in _report(done, directory, config.otlp.shown_endpoint, tried=parked):
-            click.echo(line)
+            say(line)
         if spool is None and config.spool.directory is None:
             for line in _elsewhere(directory):
-                click.echo(line)
-    raise SystemExit(0 if done.is_complete else 1)
+                say(line)
+    raise SystemExit(INTERRUPTED if done.interrupted else 0 if done.is_complete else 1)
 
 
 # ---- what is asked for
@@ -83,7 +81,7 @@ def _sent_to(config: Config, endpoint: str) -> Config:
         given = kind.parse(endpoint.strip())
     except Wrong as error:
         detail = f" ({error.detail})" if error.detail else ""
-        _refuse(f"--endpoint={kind.show(endpoint)}: expected {kind.accepts}{detail}")
+        refuse(f"--endpoint={kind.show(endpoint)}: expected {kind.accepts}{detail}")
     return replace(config, otlp=replace(config.otlp, endpoint=given))
 
 
@@ -91,7 +89,7 @@ def _directory(config: Config, spool: str | None) -> tuple[str | None, str]:
     """Where to look, and who says so, for a message."""
     if spool is not None:
         if not spool.strip():
-            _refuse(f"--spool={spool!r}: expected the directory of a spool")
+            refuse(f"--spool={spool!r}: expected the directory of a spool")
         return os.path.expanduser(spool), f"--spool={spool!r}"
     named = config.spool.directory
     if named == "none":
@@ -102,20 +100,15 @@ def _directory(config: Config, spool: str | None) -> tuple[str | None, str]:
     return directory, f"the user's state directory {directory!r}"
 
 
-def _refuse(sentence: str) -> NoReturn:
-    click.echo(sentence, err=True)
-    raise SystemExit(2)
-
-
 # ---- while it works
 
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Tell]:
-    console = Console(stderr=True, highlight=False)
+    there = console(stderr=True)
     if quiet:
         yield lambda done, total: None
-    elif console.is_terminal:
+    elif there.is_terminal:
         columns = (
             TextColumn("Delivering"),
             BarColumn(),
@@ -123,7 +116,7 @@ def _progress(*, quiet: bool) -> Iterator[Tell]:
             TextColumn("spans"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=there, transient=True) as bar:
             task = bar.add_task("", total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
@@ -141,7 +134,7 @@ class _Lines:
         if tenth > self._said:
             self._said = tenth
             with suppress(OSError):  # nobody listens any more
-                click.echo(f"{done} of {total} spans", err=True)
+                say(f"{done} of {total} spans", error=True)
 
 
 # ---- what became of it
@@ -150,34 +143,34 @@ class _Lines:
 def _report(done: Drained, directory: str, endpoint: str, *, tried: bool) -> Iterator[str]:
     if done.delivered:
         waited = (
-            f"; the oldest had waited {_period(time.time() - done.oldest)}" if done.oldest else ""
+            f"; the oldest had waited {period(time.time() - done.oldest)}" if done.oldest else ""
         )
-        files = f" from {_count(done.files, 'file')}" if done.files else ""
-        yield f"Delivered {_count(done.delivered, 'span')}{files} to {endpoint}{waited}"
+        files = f" from {count(done.files, 'file')}" if done.files else ""
+        yield f"Delivered {count(done.delivered, 'span')}{files} to {endpoint}{waited}"
     if done.abandoned:
         yield (
-            f"{_count(done.abandoned, 'span')} had not ended when the process died: "
+            f"{count(done.abandoned, 'span')} had not ended when the process died: "
             "flowspan.status says abandoned"
         )
     if done.rejected:
         _, _, words = done.rejection.partition(f"{endpoint}: ")
         last = f" (lastly: {words})" if words else ""
-        yield f"{_count(done.rejected, 'span')} lost: the collector rejected them{last}"
+        yield f"{count(done.rejected, 'span')} lost: the collector rejected them{last}"
     for reason, spans in done.dropped.items():
         if spans:
-            yield f"{_count(spans, 'span')} lost: {reason}"
+            yield f"{count(spans, 'span')} lost: {reason}"
     if done.damaged:
-        yield f"{_count(done.damaged, 'damaged record')} skipped"
+        yield f"{count(done.damaged, 'damaged record')} skipped"
     if done.remaining:
         yield (
-            f"{_count(done.remaining, 'span')} {_remain(done.remaining)} in {directory}: "
+            f"{count(done.remaining, 'span')} {_remain(done.remaining)} in {directory}: "
             f"{done.reason}"
         )
     elif done.interrupted:
         yield "Interrupted: what was not delivered stays in the spool"
     for pid, spans in done.held.items():
         who = f"the running process {pid}" if pid else "another running process"
-        yield f"{_count(spans, 'span')} {_are(spans)} held by {who}, which delivers {_them(spans)}"
+        yield f"{count(spans, 'span')} {_are(spans)} held by {who}, which delivers {_them(spans)}"
     for info in done.newer:
         yield (
             f"flowspan {info.writer}, which is newer, wrote {info.path}; it is left alone, "
@@ -199,7 +192,7 @@ def _elsewhere(directory: str) -> Iterator[str]:
             with suppress(OSError):
                 spans = sum(i.spans for i in inspect(other) if i.kind != "parked")
             if spans and other != directory:
-                yield f"{_count(spans, 'span')} for another endpoint or tenant: --spool {other}"
+                yield f"{count(spans, 'span')} for another endpoint or tenant: --spool {other}"
 
 
 def _parked_lines(done: Drained, tried: bool) -> Iterator[str]:
@@ -212,13 +205,9 @@ def _parked_lines(done: Drained, tried: bool) -> Iterator[str]:
         then = "refused"
     else:
         then = "refused; --parked tries again"
-    yield f"{_count(spans, 'span')} {_are(spans)} parked, {then}:"
+    yield f"{count(spans, 'span')} {_are(spans)} parked, {then}:"
     for one in done.parked:
-        yield f"  {_moment(one.time)}  {one.path}  {one.reason}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        yield f"  {moment(one.time)}  {one.path}  {one.reason}"
 
 
 def _are(number: int) -> str:
@@ -233,18 +222,6 @@ def _them(number: int) -> str:
     return "it" if number == 1 else "them"
 
 
-def _period(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
-def _moment(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _figures(done: Drained, directory: str, endpoint: str) -> Mapping[str, Any]:
     return {
         "spool": directory,
@@ -252,7 +229,7 @@ def _figures(done: Drained, directory: str, endpoint: str) -> Mapping[str, Any]:
         "delivered": done.delivered,
         "files": done.files,
         "abandoned": done.abandoned,
-        "oldest": None if done.oldest is None else _moment(done.oldest),
+        "oldest": None if done.oldest is None else moment(done.oldest),
         "remaining": done.remaining,
         "reason": done.reason,
         "rejected": done.rejected,
@@ -261,7 +238,7 @@ def _figures(done: Drained, directory: str, endpoint: str) -> Mapping[str, Any]:
         "held": [{"pid": pid or None, "spans": spans} for pid, spans in done.held.items()],
         "newer": [{"path": info.path, "version": info.writer} for info in done.newer],
         "parked": [
-            {"path": one.path, "spans": one.spans, "time": _moment(one.time), "reason": one.reason}
+            {"path": one.path, "spans": one.spans, "time": moment(one.time), "reason": one.reason}
             for one in done.parked
         ],
         "interrupted": done.interrupted,

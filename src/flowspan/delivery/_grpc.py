@@ -72,6 +72,13 @@ class GrpcTransport(Sending):
         if self._connections is not None:
             self._connections.close()
 
+    def way(self) -> Connections:
+        """The connections that requests go by, to be looked at. Raises why there are none."""
+        if self._wrong is not None:
+            raise self._wrong
+        assert self._connections is not None
+        return self._connections
+
     def after_fork(self) -> None:
         if self._resolver is not None:
             self._resolver.after_fork()
@@ -183,7 +190,7 @@ def judge(reply: Reply) -> Answer:
         verdict = Verdict.MALFORMED
     elif code in _MISCONFIGURED:
         verdict = Verdict.MISCONFIGURED
-    return Answer(verdict, text, delay)
+    return Answer(verdict, text, delay, status=name)
 
 
 def _accepted(reply: Reply) -> Answer:
@@ -209,10 +216,12 @@ def _not_grpc(http: int, kind: str, reply: Reply) -> Answer:
     if 200 <= http < 300:
         if kind.startswith("application/grpc"):
             return Answer(Verdict.UNAVAILABLE, "the answer ended without a gRPC status")
-        return Answer(Verdict.MISCONFIGURED, f"status {http} without gRPC: not a gRPC receiver")
+        text = f"status {http} without gRPC: not a gRPC receiver"
+        return Answer(Verdict.MISCONFIGURED, text, status=str(http))
     answer = judge_http(http, reply.headers, bytes(reply.body))
     if answer.verdict is Verdict.MALFORMED:  # who does not speak gRPC cannot judge the spans
-        return Answer(Verdict.MISCONFIGURED, f"{answer.message}: not a gRPC receiver")
+        text = f"{answer.message}: not a gRPC receiver"
+        return Answer(Verdict.MISCONFIGURED, text, status=answer.status)
     return answer
 
 

@@ -13,6 +13,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from http.client import (
     BadStatusLine,
     HTTPException,
@@ -90,6 +91,12 @@ class HttpTransport(Sending):
 
     def close(self) -> None:
         self._connections.close()
+
+    def way(self) -> Connections:
+        """The connections that requests go by, to be looked at. Raises why there are none."""
+        if self._wrong is not None:
+            raise self._wrong
+        return self._connections
 
     def after_fork(self) -> None:
         self._resolver.after_fork()
@@ -206,7 +213,8 @@ def judge(code: int, headers: Mapping[str, str], body: bytes) -> Answer:
     if code < 400:
         place = headers.get("location", "").partition("?")[0].rpartition("@")[2]
         text = f"status {code}: it redirects" + (f" to {place}" if place else "")
-        return Answer(Verdict.MISCONFIGURED, f"{text}; name the final address in the endpoint")
+        text += "; name the final address in the endpoint"
+        return Answer(Verdict.MISCONFIGURED, text, status=str(code))
     otherwise = Verdict.MISCONFIGURED if code < 500 else Verdict.UNAVAILABLE
     verdict = _CODES.get(code, otherwise)
     advice = _ADVICE.get(code, "")
@@ -220,7 +228,7 @@ def judge(code: int, headers: Mapping[str, str], body: bytes) -> Answer:
     retry_after = _answers.retry_after(headers.get("retry-after"))
     if retry_after is None and "protobuf" in kind:
         retry_after = _answers.status(body)[1]
-    return Answer(verdict, text, retry_after)
+    return Answer(verdict, text, retry_after, status=str(code))
 
 
 def _accepted(code: int, kind: str, body: bytes) -> Answer:
@@ -232,11 +240,11 @@ def _accepted(code: int, kind: str, body: bytes) -> Answer:
             found = (0, "")
     if found is None:
         text = f"status {code} and a body that is not OTLP's: not an OTLP receiver"
-        return Answer(Verdict.MISCONFIGURED, text)
+        return Answer(Verdict.MISCONFIGURED, text, status=str(code))
     rejected, message = found
     if rejected:
         message = f"rejected {rejected} spans" + (f": {message}" if message else "")
-    return Answer(Verdict.ACCEPTED, message, rejected=rejected)
+    return Answer(Verdict.ACCEPTED, message, rejected=rejected, status=str(code))
 
 
 def _is_word(body: bytes) -> bool:
@@ -275,7 +283,7 @@ def said(answer: Answer, endpoint: str, secrets: list[str]) -> Answer:
     if not answer.message:
         return answer
     text = _answers.one_line(f"{endpoint}: {_answers.one_line(answer.message, secrets)}")
-    return Answer(answer.verdict, text, answer.retry_after, answer.rejected)
+    return replace(answer, message=text)
 
 
 def secrets_of(otlp: OtlpConfig) -> list[str]:

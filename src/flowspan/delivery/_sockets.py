@@ -141,6 +141,10 @@ class _Reader(io.RawIOBase):
         return len(data)
 
 
+def _unwatched(step: str) -> None:
+    pass
+
+
 def _is_stale(error: Exception) -> bool:
     """Whether *error*, on a connection that was idle before, tells only that it was closed."""
     return isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
@@ -166,12 +170,14 @@ class Connections:
         tunnel: bool = False,
         is_usable: Callable[[Stream], bool] = Stream.is_quiet,
     ) -> None:
-        self._addresses = addresses
-        self._host, self._port = host, port
+        self.addresses = addresses
+        self.host, self.port = host, port
         self._make_context = context
         self._context: ssl.SSLContext | None = None
-        self._proxy, self._tunnel = proxy, tunnel
+        self.proxy, self._tunnel = proxy, tunnel
         self._is_usable = is_usable
+        self.on_step: Callable[[str], None] = _unwatched
+        """Told what begins while a connection is opened: name, connection, proxy, TLS."""
         self.closed = False
         self._start()
 
@@ -255,26 +261,31 @@ class Connections:
             raise Refused(Verdict.UNAVAILABLE, "the transport is closed")
         sock = self._reach(deadline)
         try:
-            if self._proxy is not None and self._proxy.tls:
+            if self.proxy is not None and (self.proxy.tls or self._tunnel):
+                self.on_step("proxy")
+            if self.proxy is not None and self.proxy.tls:
                 if self._tunnel and self._make_context is not None:
                     raise WrongProxy(
                         "a proxy by https:// cannot carry TLS, expected http://host:port"
                     )
-                sock = self._secured(sock, _tls.trusting(), self._proxy.host, deadline)
+                sock = self._secured(sock, _tls.trusting(), self.proxy.host, deadline)
             stream = Stream(sock, deadline)
-            if self._proxy is not None and self._tunnel:
-                _pass(stream, self._proxy, self._host, self._port)
+            if self.proxy is not None and self._tunnel:
+                _pass(stream, self.proxy, self.host, self.port)
             if self._make_context is not None:
+                self.on_step("TLS")
                 if self._context is None:
                     self._context = self._make_context()
-                stream.sock = sock = self._secured(sock, self._context, self._host, deadline)
+                stream.sock = sock = self._secured(sock, self._context, self.host, deadline)
             return stream
         except BaseException:
             self._forget(sock)
             raise
 
     def _reach(self, deadline: float) -> socket.socket:
-        addresses = self._addresses(deadline)
+        self.on_step("name")
+        addresses = self.addresses(deadline)
+        self.on_step("connection")
         error: OSError = Refused(Verdict.UNAVAILABLE, "the host has no address")
         for position, (family, address) in enumerate(addresses):
             left = deadline - time.monotonic()

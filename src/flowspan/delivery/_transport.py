@@ -35,13 +35,15 @@ class Answer:
 
     *message* is one line of at most 200 characters for a person, without any credential.
     *retry_after* is in seconds, where the collector named a time. *rejected* spans were refused
-    out of an accepted request: sending them again does not help.
+    out of an accepted request: sending them again does not help. *status* is HTTP's code or gRPC's
+    name, empty where nothing was answered.
     """
 
     verdict: Verdict
     message: str = ""
     retry_after: float | None = None
     rejected: int = 0
+    status: str = ""
 
 
 class Refused(OSError):
