@@ -1,4 +1,4 @@
-"""Every span is in one account: delivered, waiting, parked, or dropped and counted; never nowhere."""
+"""Every span is in one account: delivered, waiting, parked, or given up and counted."""
 
 from __future__ import annotations
 
@@ -179,6 +179,63 @@ def test_whoever_waits_for_a_flush_does_not_keep_the_sender_asleep(
             exporter._condition.notify_all()
         for thread in waiting:
             thread.join()
+
+
+def test_a_flush_leaves_a_collector_alone_that_says_when_to_come(collector: Collector, make: Make):
+    """Nor does it wait for what cannot be in its time; at exit the spool keeps the spans."""
+    processor = make()
+    collector.behave(Reply(429, {"Retry-After": "3600"}))
+    end_spans(processor, 3)
+    collector.wait_for_requests(1)
+
+    while not processor.stats().failing:
+        time.sleep(0.01)
+    assert [processor.force_flush(60_000) for _ in range(3)] == [False] * 3
+    assert processor.close(60.0) is False
+
+    assert len(collector.bodies) == 1
+    assert processor.stats().waiting == 3
+
+
+def test_at_exit_from_memory_it_asks_all_the_same(collector: Collector, make: Make):
+    """What waits there would be lost."""
+    processor = make(spool_dir="none")
+    collector.then.append(Reply(429, {"Retry-After": "3600"}))
+    end_spans(processor, 3)
+    collector.wait_for_requests(1)
+    while not processor.stats().failing:
+        time.sleep(0.01)
+
+    assert processor.close(60.0) is True
+
+    assert len(collector.names) == 3
+
+
+def test_who_computes_does_not_keep_spans_from_the_disk(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+):
+    """The GIL is given up while that is cheap; what is not written yet is lost at a kill."""
+    processor = make()
+    sleep, given_up = time.sleep, []
+
+    def contested(seconds: float) -> None:
+        if seconds == 0:
+            given_up.append(seconds)
+            sleep(0.02)
+        else:
+            sleep(seconds)
+
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    spans = [tracer.start_span(f"span-{number}") for number in range(400)]
+    for span in spans:
+        span.end()
+    monkeypatch.setattr("flowspan.delivery._processor.time.sleep", contested)
+    with processor._lock:
+        processor._queue.extend(spans)
+        processor._drain()
+
+    assert len(given_up) == 1
+    assert processor.force_flush(20_000)
 
 
 # ---- the figures

@@ -445,6 +445,32 @@ def test_two_at_once_deliver_each_span_once(
     assert len(receiver.ids) == len(set(receiver.ids)) == 240
 
 
+def test_a_file_that_somebody_looks_at_is_taken_a_moment_later(
+    receiver: Collector,
+    directory: Path,
+    killed: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who looks whether a process lives has its file's lock meanwhile: nothing remains for that."""
+    import flowspan
+    from flowspan.delivery._directory import Directory
+
+    killed(40)
+    open_dead = Directory.open_dead
+    looked: list[str] = []
+
+    def locked_for_a_moment(directory: Directory, path: str) -> int | None:
+        looked.append(path)
+        return None if len(looked) <= 4 else open_dead(directory, path)
+
+    monkeypatch.setattr(Directory, "open_dead", locked_for_a_moment)
+    otlp = flowspan.config.OtlpConfig(endpoint=f"{receiver.url}/v1/traces")
+
+    done = _drain.drain(flowspan.Config(otlp=otlp), str(directory))
+
+    assert (done.is_complete, done.delivered) == (True, 40)
+
+
 # ---- parked spans
 
 
@@ -532,7 +558,7 @@ def test_without_a_directory_it_is_the_endpoint_s(
     directory.rename(other)
 
     beside = flowspan_command("drain", "--endpoint", receiver.url)
-    assert f"2 spans for another endpoint: --spool {other}\n" in beside.stdout
+    assert f"2 spans for another endpoint or tenant: --spool {other}\n" in beside.stdout
     assert not receiver.bodies
     other.rename(place)
     done = flowspan_command("drain", "--endpoint", receiver.url)

@@ -1534,7 +1534,7 @@ def test_each_endpoint_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatc
     """The same for whatever means the same; credentials play no part."""
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     same = {
-        default_directory(endpoint)
+        default_directory(endpoint, {})
         for endpoint in (
             "http://collector/v1/traces",
             "HTTP://Collector:80/v1/traces",
@@ -1542,7 +1542,7 @@ def test_each_endpoint_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatc
         )
     }
     others = {
-        default_directory(endpoint)
+        default_directory(endpoint, {})
         for endpoint in (
             "https://collector/v1/traces",
             "http://collector:4318/v1/traces",
@@ -1560,6 +1560,22 @@ def test_each_endpoint_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatc
         assert all(path.startswith("/state/flowspan/") for path in others)
 
 
+def test_each_tenant_has_a_directory_of_its_own():
+    """Headers that name one count, whatever their case; credentials may change."""
+
+    def directory_for(**headers: str) -> str:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return default_directory("http://collector/v1/traces", named)
+
+    none = directory_for()
+    one = directory_for(x_scope_orgid="one")
+
+    assert len({none, one, directory_for(x_scope_orgid="two"), directory_for(project="one")}) == 4
+    assert one == directory_for(X_Scope_OrgID="one", authorization="Bearer new", x_other="1")
+    for credential in ("authorization", "x_api_key", "x_project_key", "account_token", "x_team"):
+        assert directory_for(**{credential: "old"}) == none
+
+
 def test_a_file_names_who_wrote_it(directory: Path, spools: Callable[..., Spool]):
     """Format, version and process, for whoever finds it."""
     spool = spools(version="9.8.7")
@@ -1570,3 +1586,29 @@ def test_a_file_names_who_wrote_it(directory: Path, spools: Callable[..., Spool]
     assert header
     assert (header.version, header.writer, header.pid) == (1, "9.8.7", os.getpid())
     assert acknowledged == 0
+
+
+def test_who_is_told_of_a_file_that_cannot_be_read_may_do_anything(
+    directory: Path, spools: Callable[..., Spool], monkeypatch: pytest.MonkeyPatch
+):
+    """No lock is held meanwhile: a log handler may make spans in another thread."""
+    told: list[tuple[int, str]] = []
+    following: list[Spool] = []
+
+    def on_dropped(spans: int, reason: str) -> None:
+        thread = threading.Thread(target=following[0].append, args=(b"meanwhile", 1))
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        told.append((spans, reason))
+
+    for number in range(2):
+        dead = spools()
+        dead.append(b"dead %d" % number, 2)
+        crash(dead)
+    following.append(spools(on_dropped=on_dropped))
+    younger = following[0]._segments[1]
+    monkeypatch.setattr(younger, "load", lambda: (_ for _ in ()).throw(OSError("no luck")))
+
+    assert all_of(following[0]) == [b"dead 0", b"meanwhile"]
+    assert told == [(2, "damaged")]

@@ -277,6 +277,13 @@ class OtlpConfig:
         if scheme in ("http", "https"):
             object.__setattr__(self, "insecure", scheme == "http")
 
+    def speaking(self, protocol: str | None) -> "OtlpConfig":
+        """The same by *protocol*, if that is one; a default endpoint becomes that protocol's."""
+        if protocol is None or protocol == self.protocol:
+            return self
+        is_default = self.endpoint in (_GRPC, f"{_HTTP}/v1/traces")
+        return replace(self, protocol=protocol, endpoint="" if is_default else self.endpoint)
+
     @property
     def shown_endpoint(self) -> str:
         """The endpoint for a message: without user, password and query."""

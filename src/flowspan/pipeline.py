@@ -450,8 +450,9 @@ class _WayOut:
                 self._durable.append(DurableSpanProcessor(config, protocol=protocol))
             else:
                 self._others.append(self._other(name, config.batch))
-        processors: list[SpanProcessor] = [*self._durable, *self._others]
-        return [self._counting(), *processors] if processors else []
+        if self._others and not self._durable:  # which counts by itself
+            return [self._counting(), *self._others]
+        return [*self._durable, *self._others]
 
     def force_flush(self, timeout: float) -> bool:
         return self._all(timeout, lambda p, left: p.force_flush(max(1, int(left * 1000))))
@@ -481,7 +482,7 @@ class _WayOut:
         each = tuple(processor.stats() for processor in self._durable)
         given_up = sum(sum(s.dropped.values()) + s.rejected + s.parked for s in each)
         return Stats(
-            ended=self._ended,
+            ended=each[0].ended if each else self._ended,
             exported=self._exported + sum(s.exported for s in each),
             waiting=sum(s.waiting + s.queued for s in each),
             failed=self._failed + given_up,

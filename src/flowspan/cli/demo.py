@@ -235,7 +235,7 @@ def _say(console: Console, line: str) -> None:
 def _trouble(config: flowspan.Config) -> str:
     """Why no collector takes our spans there; nothing if one does."""
     grpc = "otlp_proto_grpc" in config.exporters
-    otlp = replace(config.otlp, protocol="grpc") if grpc else config.otlp
+    otlp = config.otlp.speaking("grpc" if grpc else None)
     transport = make_transport(otlp)
     try:
         answer = transport.send(b"", _PROBE_TIMEOUT)  # a request with no span in it

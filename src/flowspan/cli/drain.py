@@ -40,8 +40,8 @@ def run(spool: str | None, endpoint: str | None, parked: bool, as_json: bool) ->
     for problem in config.problems:
         click.echo(problem, err=True)
     for name, protocol in OTLP_EXPORTERS.items():
-        if protocol is not None and name in config.exporters:
-            config = replace(config, otlp=replace(config.otlp, protocol=protocol))
+        if name in config.exporters:
+            config = replace(config, otlp=config.otlp.speaking(protocol))
     if endpoint is not None:
         config = _sent_to(config, endpoint)
     directory, asked = _directory(config, spool)
@@ -98,7 +98,7 @@ def _directory(config: Config, spool: str | None) -> tuple[str | None, str]:
         return None, ""
     if named is not None:
         return os.path.expanduser(named), f"FLOWSPAN_SPOOL_DIR={named!r}"
-    directory = default_directory(config.otlp.endpoint)
+    directory = default_directory(config.otlp.endpoint, config.otlp.headers)
     return directory, f"the user's state directory {directory!r}"
 
 
@@ -199,7 +199,7 @@ def _elsewhere(directory: str) -> Iterator[str]:
             with suppress(OSError):
                 spans = sum(i.spans for i in inspect(other) if i.kind != "parked")
             if spans and other != directory:
-                yield f"{_count(spans, 'span')} for another endpoint: --spool {other}"
+                yield f"{_count(spans, 'span')} for another endpoint or tenant: --spool {other}"
 
 
 def _parked_lines(done: Drained, tried: bool) -> Iterator[str]:

@@ -25,6 +25,7 @@ PATIENCE: Final = 10.0
 """Seconds without a span taken, after which a collector that took some before is given up."""
 _LAST_REQUEST = 1.0  # seconds for the answer to what is under way when somebody interrupts
 _NO_BOUND = 1 << 60
+_LOOKS, _LOOK_AGAIN = 5, 0.1  # times, and seconds in between, that a file may be out of reach
 
 Progress = Callable[[int, int], None]
 """Told how many spans are dealt with, and of how many. Called from one thread, in between."""
@@ -157,15 +158,20 @@ class _Drainage:
     def deliver(self) -> None:
         if self._storage is None:
             return
-        while True:
+        looks = 0
+        while looks < _LOOKS:
             self._exporter.appended()
             while not self._exporter.wait(self._is_over, 1.0):
                 pass
             if self._storage.unsent()[0]:
                 return
             # more files than are opened at once, or open spans that had no room on the disk
-            if not self._storage.adopt() and not self._storage.unsent()[0]:
+            if self._storage.adopt() or self._storage.unsent()[0]:
+                continue
+            if not any(i.spans and _is_left_behind(i) for i in inspect(self._directory)):
                 return
+            looks += 1  # somebody looked at it just now, another drain perhaps, and had its lock
+            time.sleep(_LOOK_AGAIN)
 
     def _is_over(self) -> bool:
         assert self._storage is not None

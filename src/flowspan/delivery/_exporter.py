@@ -30,6 +30,7 @@ MAX_SENDERS = 8
 REQUEST_BYTES = 1_000_000
 """How much is joined into one request: little is sent twice when an acknowledgement is lost."""
 _LEAST_BYTES = 4096  # a span that is refused as too large at this size will never fit
+_GROWTH = 32  # so many full requests double what is sent at once, after a 413
 _FIRST_BACKOFF, _LONGEST_BACKOFF, _LONGEST_MISCONFIGURED = 0.5, 15.0, 60.0
 _MOST_REFUSALS = 32  # while nothing was accepted: then it is not one span that the collector means
 _MOST_SPANS = 8192  # in such a request: the youngest of them are what is tried
@@ -109,6 +110,7 @@ class Exporter:
         self._failures = 0
         self._failed_at = 0.0
         self._retry_at = 0.0
+        self._not_before = 0.0  # that the collector named: a flush waits for it, too
         self._try_now = False
         self._failed_from = -math.inf  # when the attempt began that failed last
         self._outage: set[Verdict] = set()  # what was said of this one
@@ -145,19 +147,24 @@ class Exporter:
         """
         Send now. True as soon as *settled*, False at *deadline* on the monotonic clock.
 
-        *once*: False as soon as an attempt that began after this call has failed.
+        False sooner if the collector has said that it takes nothing before *deadline*. *once*:
+        also as soon as an attempt that began after this call has failed.
         """
         start = time.monotonic()
         with self._condition:
             self._flushing += 1
             try:
                 self._due_at, self._try_now = start, True
+                if once and self._store.is_memory:
+                    self._not_before = 0.0  # rather asked too soon than lost
                 self._condition.notify_all()
                 can_wait = self._start_sender(only_first=True)
                 # what older processes left goes first, so it has to be known
                 while can_wait and not (self._has_adopted and settled()):
                     left = deadline - time.monotonic()
                     if left <= 0 or (once and self._failed_from >= start):
+                        return False
+                    if self._failures and self._not_before > deadline:
                         return False
                     self._condition.wait(left)
             finally:
@@ -240,9 +247,8 @@ class Exporter:
         if self._failures:
             if self.counts.inflight:
                 return None  # one tries; it notifies when it knows
-            if self._try_now:
-                return 0
-            due_at = max(due_at, self._retry_at)
+            retry_at = self._not_before if self._try_now else self._retry_at
+            due_at = max(due_at, retry_at)
         return max(0.0, due_at - time.monotonic())
 
     # ---- one request
@@ -335,6 +341,7 @@ class Exporter:
             outcome = _Outcome()
             self._accepted(outcome, taken.spans, answer, start)
             self._done(taken, outcome)
+            self._took(len(taken.body))
         if answer.verdict is not Verdict.ACCEPTED:
             self._store.put_back(taken)
             self._failed(answer, start)
@@ -371,7 +378,8 @@ class Exporter:
         pieces: deque[tuple[bytes, int]] = deque([(taken.body, taken.spans)])
         refused: list[tuple[bytes, str]] = []
         outcome = _Outcome()
-        refusals, accepted, max_bytes = 0, False, self._max_bytes
+        refusals, accepted = 0, False
+        limit = max_bytes = self._max_bytes
         answer = Answer(Verdict.TOO_LARGE)
         while pieces:
             if not accepted and refusals >= _MOST_REFUSALS:
@@ -387,6 +395,7 @@ class Exporter:
             if answer.verdict is Verdict.ACCEPTED:
                 accepted = True
                 self._accepted(outcome, spans, answer, start)
+                self._took(len(body))
                 continue
             if answer.verdict not in _REFUSED:
                 pieces.appendleft((body, spans))
@@ -405,7 +414,8 @@ class Exporter:
             accepted = self._takes_others(timeout)
         if not accepted:
             return answer  # it takes nothing at all, so no span of these is at fault
-        self._max_bytes = max_bytes
+        if max_bytes < limit:
+            self._max_bytes = max_bytes
         for body, reason in refused:  # once more: now it takes others
             start = time.monotonic()
             again = self._attempt(body, timeout)
@@ -418,6 +428,11 @@ class Exporter:
         outcome.left = list(pieces)
         self._done(taken, outcome)
         return Answer(Verdict.ACCEPTED)
+
+    def _took(self, size: int) -> None:
+        """A request of *size* was accepted: a limit that was learned may be gone."""
+        if size > self._max_bytes // 2:
+            self._max_bytes = min(self._max_bytes + self._max_bytes // _GROWTH, REQUEST_BYTES)
 
     def _takes_others(self, timeout: float) -> bool:
         """Whether any of what comes next is accepted, while this is refused whole."""
@@ -477,8 +492,10 @@ class Exporter:
                 self._failures += 1
                 wait = min(longest, _FIRST_BACKOFF * 2 ** min(self._failures - 1, 16))
                 wait *= random.uniform(0.5, 1.0)
+                self._not_before = 0.0
                 if answer.retry_after is not None:
                     wait = answer.retry_after + random.uniform(0, 0.1)
+                    self._not_before = now + wait
                 self._retry_at = now + wait
             self._failed_at, self._failed_from = now, start
             known = answer.verdict in self._outage

@@ -12,7 +12,6 @@ import binascii
 import contextlib
 import logging
 import re
-import time
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -23,7 +22,7 @@ from h2.exceptions import H2Error
 from flowspan.config import OtlpConfig
 from flowspan.delivery import _answers, _proxies, _targets, _tls
 from flowspan.delivery._compression import compressor
-from flowspan.delivery._http import USER_AGENT, is_stale, said, secrets_of
+from flowspan.delivery._http import USER_AGENT, Sending
 from flowspan.delivery._http import judge as judge_http
 from flowspan.delivery._http2 import Headers, Http2, NotTaken, Reply
 from flowspan.delivery._sockets import Connections, Resolver, Stream, why
@@ -39,12 +38,11 @@ _NOT_METADATA = re.compile(
 )
 
 
-class GrpcTransport:
+class GrpcTransport(Sending):
     """A `Transport` to a gRPC target."""
 
     def __init__(self, otlp: OtlpConfig) -> None:
-        self._shown = otlp.shown_endpoint
-        self._secrets = secrets_of(otlp)
+        super().__init__(otlp)
         self._compress = compressor("gzip") if says_gzip(otlp) else None
         tls = not otlp.insecure
         self._wrong: Exception | None = None
@@ -70,16 +68,6 @@ class GrpcTransport:
         )
         self._headers = _headers(otlp, target.authority, self._compress is not None)
 
-    def send(self, body: bytes, timeout: float) -> Answer:
-        deadline = time.monotonic() + timeout
-        try:
-            if self._wrong is not None:
-                raise self._wrong
-            answer = self._send(body, deadline)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
-            answer = Answer(*why_grpc(error))
-        return said(answer, self._shown, self._secrets)
-
     def close(self) -> None:
         if self._connections is not None:
             self._connections.close()
@@ -91,30 +79,24 @@ class GrpcTransport:
             self._connections.after_fork()
 
     def _send(self, body: bytes, deadline: float) -> Answer:
-        connections = self._connections
-        assert connections is not None
+        if self._wrong is not None:
+            raise self._wrong
+        assert self._connections is not None
         if self._compress is not None:
             body = self._compress(body)
         flag = b"\0" if self._compress is None else b"\1"
         prefix = flag + len(body).to_bytes(4, "big")
-        while True:
-            stream, is_new = connections.take(deadline)
-            keep = False
-            try:
-                if stream.attached is None:
-                    stream.attached = Http2(stream)
-                reply = stream.attached.request(self._now(stream), prefix, body)
-                keep = not stream.attached.is_leaving
-                return judge(reply)
-            except Exception as error:
-                # The server closed an idle connection just now: that was no answer to this one.
-                if is_new or connections.closed or not is_stale(error):
-                    raise
-            finally:
-                if keep:
-                    connections.give_back(stream)
-                else:
-                    connections.discard(stream)
+
+        def call(stream: Stream) -> tuple[Answer, bool]:
+            if stream.attached is None:
+                stream.attached = Http2(stream)
+            reply = stream.attached.request(self._now(stream), prefix, body)
+            return judge(reply), not stream.attached.is_leaving
+
+        return self._connections.exchange(deadline, call)
+
+    def _failed(self, error: Exception) -> Answer:
+        return Answer(*why_grpc(error))
 
     def _now(self, stream: Stream) -> Headers:
         millis = min(int(stream.left() * 1000) + 1, 99999999)  # eight digits at most

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,13 +21,12 @@ from flowspan.delivery._http2 import Reply
 from flowspan.delivery._transport import Answer, Verdict
 
 
-class GrpcioTransport:
+class GrpcioTransport(_http.Sending):
     """A `Transport` by a channel with the credentials of the provider *name*."""
 
     def __init__(self, otlp: OtlpConfig, name: str) -> None:
+        super().__init__(otlp)
         self._otlp, self._name = otlp, name
-        self._shown = otlp.shown_endpoint
-        self._secrets = _http.secrets_of(otlp)
         is_packed = _grpc.says_gzip(otlp)
         self._compression = grpc.Compression.Gzip if is_packed else grpc.Compression.NoCompression
         self._metadata = tuple(_grpc.metadata(otlp))
@@ -37,15 +37,6 @@ class GrpcioTransport:
         self._lock = threading.Lock()
         self._channel: Any = None
         self._export: Any = None
-
-    def send(self, body: bytes, timeout: float) -> Answer:
-        try:
-            answer = self._send(body, timeout)
-        except grpc.RpcError as error:
-            answer = _judged(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
-            answer = Answer(*_grpc.why_grpc(error))
-        return _http.said(answer, self._shown, self._secrets)
 
     def close(self) -> None:
         with self._lock:
@@ -58,14 +49,21 @@ class GrpcioTransport:
         self._inherited = self._channel  # neither closed nor collected: both may wait for ever
         self._start()
 
-    def _send(self, body: bytes, timeout: float) -> Answer:
+    def _failed(self, error: Exception) -> Answer:
+        if isinstance(error, grpc.RpcError):
+            return _judged(error)
+        return Answer(*_grpc.why_grpc(error))
+
+    def _send(self, body: bytes, deadline: float) -> Answer:
         with self._lock:
             if self._closed:
                 return Answer(Verdict.UNAVAILABLE, "the transport is closed")
             if self._export is None:
                 self._open()
             export = self._export
-        answer = export(body, timeout=max(0.001, timeout), metadata=self._metadata)
+        answer = export(
+            body, timeout=max(0.001, deadline - time.monotonic()), metadata=self._metadata
+        )
         return _grpc.accepted(answer)
 
     def _open(self) -> None:

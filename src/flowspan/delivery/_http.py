@@ -41,12 +41,31 @@ _OURS = frozenset(
 )
 
 
-class HttpTransport:
+class Sending:
+    """What every transport does around a request: it raises nothing, and tells no secret."""
+
+    def __init__(self, otlp: OtlpConfig) -> None:
+        self._shown, self._secrets = otlp.shown_endpoint, secrets_of(otlp)
+
+    def send(self, body: bytes, timeout: float) -> Answer:
+        try:
+            answer = self._send(body, time.monotonic() + timeout)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
+            answer = self._failed(error)
+        return said(answer, self._shown, self._secrets)
+
+    def _send(self, body: bytes, deadline: float) -> Answer:
+        raise NotImplementedError
+
+    def _failed(self, error: Exception) -> Answer:
+        raise NotImplementedError
+
+
+class HttpTransport(Sending):
     """A `Transport` to an http:// or https:// endpoint."""
 
     def __init__(self, otlp: OtlpConfig) -> None:
-        self._shown = otlp.shown_endpoint
-        self._secrets = secrets_of(otlp)
+        super().__init__(otlp)
         self._compress = compressor(otlp.compression)
         self._wrong: _proxies.WrongProxy | None = None
         url = urlsplit(otlp.endpoint)
@@ -69,16 +88,6 @@ class HttpTransport:
         )
         self._head = _head(otlp, host, None if tls else proxy)
 
-    def send(self, body: bytes, timeout: float) -> Answer:
-        deadline = time.monotonic() + timeout
-        try:
-            if self._wrong is not None:
-                raise self._wrong
-            answer = self._send(body, deadline)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
-            answer = Answer(*_why(error))
-        return said(answer, self._shown, self._secrets)
-
     def close(self) -> None:
         self._connections.close()
 
@@ -87,24 +96,15 @@ class HttpTransport:
         self._connections.after_fork()
 
     def _send(self, body: bytes, deadline: float) -> Answer:
+        if self._wrong is not None:
+            raise self._wrong
         if self._compress is not None:
             body = self._compress(body)
         head = b"%sContent-Length: %d\r\n\r\n" % (self._head, len(body))
-        while True:
-            stream, is_new = self._connections.take(deadline)
-            keep = False
-            try:
-                answer, keep = _exchange(stream, head, body)
-                return answer
-            except Exception as error:
-                # The server closed an idle connection just now: that was no answer to this one.
-                if is_new or self._connections.closed or not is_stale(error):
-                    raise
-            finally:
-                if keep:
-                    self._connections.give_back(stream)
-                else:
-                    self._connections.discard(stream)
+        return self._connections.exchange(deadline, lambda stream: _exchange(stream, head, body))
+
+    def _failed(self, error: Exception) -> Answer:
+        return Answer(*_why(error))
 
 
 def _exchange(stream: Stream, head: bytes, body: bytes) -> tuple[Answer, bool]:
@@ -268,11 +268,6 @@ def _why(error: Exception) -> tuple[Verdict, str]:
 
 
 # ---- shared with gRPC
-
-
-def is_stale(error: Exception) -> bool:
-    """Whether *error*, on a connection that was idle before, tells only that it was closed."""
-    return isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
 
 
 def said(answer: Answer, endpoint: str, secrets: list[str]) -> Answer:

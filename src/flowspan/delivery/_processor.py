@@ -211,7 +211,7 @@ class DurableSpanProcessor(SpanProcessor):
         """Under the lock. Storage and exporter, made when there is something for them."""
         if self._way is None:
             otlp, batch, spool = self.config.otlp, self.config.batch, self.config.spool
-            directory = spool.directory or default_directory(otlp.endpoint)
+            directory = spool.directory or default_directory(otlp.endpoint, otlp.headers)
             storage = Storage(
                 None if spool.directory == "none" else os.path.expanduser(directory),
                 max_bytes=spool.max_bytes,
@@ -456,7 +456,7 @@ class DurableSpanProcessor(SpanProcessor):
         left = len(spans)
         try:
             storage = self._opened().storage
-            batches = self._encoder.encode(spans)
+            batches = self._encoder.encode(spans, _breather())
             left = sum(batch.spans for batch in batches)  # the encoder has counted the others
             each = sum(len(batch.body) for batch in batches) // max(1, left) + 1
             self._limit = max(1, min(self._max_queue_size, _QUEUE_BYTES // each))
@@ -573,6 +573,24 @@ class DurableSpanProcessor(SpanProcessor):
             multiprocessing.register_after_fork(self, DurableSpanProcessor._register_exit)
 
 
+def _breather() -> Callable[[], None]:
+    """
+    Gives up the GIL, as long as that costs less than half a tick: then the spans are waiting.
+
+    Threads that compute keep it for 5 ms each time, and what is not written yet is lost at a kill.
+    """
+    lost = 0.0
+
+    def breathe() -> None:
+        nonlocal lost
+        if lost < TICK / 2:
+            start = time.monotonic()
+            time.sleep(0)
+            lost += time.monotonic() - start
+
+    return breathe
+
+
 def _id_of(span: ReadableSpan) -> int:
     context = span.context
     return context.span_id if context is not None else 0
@@ -584,11 +602,7 @@ def _transport(otlp: OtlpConfig) -> Transport:
         try:
             context_for(otlp, [])
         except (OSError, ValueError) as error:
-            files = (otlp.certificate, otlp.client_certificate, otlp.client_key)
-            names = ", ".join(filter(None, files)) or "the CAs of this machine"
-            raise ConfigError(
-                f"{names}: expected certificates and a key in PEM ({error})"
-            ) from error
+            raise ConfigError(f"{error}; expected certificates and a key in PEM") from error
     return make_transport(otlp)
 
 
@@ -603,12 +617,10 @@ def _configured(
         for problem in config.problems:
             _guard.logger.warning("%s", problem)
     given = [{k: v for k, v in each.items() if v is not None} for each in settings]
-    if protocol is not None:
-        given[0]["protocol"] = protocol
     otlp, batch, spool = given
     return replace(
         config,
-        otlp=replace(config.otlp, **otlp),
+        otlp=replace(config.otlp.speaking(protocol), **otlp),
         batch=replace(config.batch, **batch),
         spool=replace(config.spool, **spool),
     )
@@ -624,7 +636,11 @@ _forking = threading.local()  # two threads may fork at once
 
 
 def _before_fork() -> None:
-    _forking.processors = sorted(_live, key=id)  # one order, or two forks wait for each other
+    found: list[DurableSpanProcessor] | None = None
+    while found is None:
+        with contextlib.suppress(RuntimeError):  # another thread makes one just now
+            found = sorted(_live, key=id)  # one order, or two forks wait for each other
+    _forking.processors = found
     for processor in _forking.processors:
         processor._before_fork()
 

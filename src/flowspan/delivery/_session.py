@@ -22,27 +22,18 @@ from flowspan.delivery._sockets import why
 from flowspan.delivery._transport import Answer, Verdict
 
 
-class SessionTransport:
+class SessionTransport(_http.Sending):
     """A `Transport` by the session of the provider *name*."""
 
     def __init__(self, otlp: OtlpConfig, name: str) -> None:
+        super().__init__(otlp)
         self._otlp, self._name = otlp, name
-        self._shown = otlp.shown_endpoint
-        self._secrets = _http.secrets_of(otlp)
         self._compress = compressor(otlp.compression)
         self._headers = _http.request_headers(otlp)
         self._session: requests.Session | None = None
         self._abandoned: list[requests.Session] = []
         self._lock = threading.Lock()
         self._closed = False
-
-    def send(self, body: bytes, timeout: float) -> Answer:
-        deadline = time.monotonic() + timeout
-        try:
-            answer = self._send(body, deadline)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
-            answer = Answer(*_why(error))
-        return _http.said(answer, self._shown, self._secrets)
 
     def close(self) -> None:
         self._closed = True
@@ -100,6 +91,9 @@ class SessionTransport:
             headers = {name.lower(): text for name, text in response.headers.items()}
             headers.pop("content-encoding", None)
             return _http.judge(response.status_code, headers, content)
+
+    def _failed(self, error: Exception) -> Answer:
+        return Answer(*_why(error))
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

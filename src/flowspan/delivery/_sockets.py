@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from flowspan.delivery import _tls
 from flowspan.delivery._proxies import Proxy, WrongProxy
@@ -33,6 +33,7 @@ MAX_IDLE_SECONDS = 30.0
 """After that a firewall or balancer may have forgotten the connection without a word."""
 _CHUNK = 65536
 
+T = TypeVar("T")
 Address = tuple[int, Any]
 """An address family and an address of it."""
 
@@ -140,6 +141,11 @@ class _Reader(io.RawIOBase):
         return len(data)
 
 
+def _is_stale(error: Exception) -> bool:
+    """Whether *error*, on a connection that was idle before, tells only that it was closed."""
+    return isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
+
+
 class Connections:
     """
     Opens connections to one place and keeps the idle ones. Safe from any thread.
@@ -173,6 +179,24 @@ class Connections:
         self._lock = threading.Lock()
         self._idle: list[Stream] = []
         self._open: set[socket.socket] = set()
+
+    def exchange(self, deadline: float, talk: Callable[[Stream], tuple[T, bool]]) -> T:
+        """The answer that *talk* gets by a connection, of which it says whether it is kept."""
+        while True:
+            stream, is_new = self.take(deadline)
+            keep = False
+            try:
+                answer, keep = talk(stream)
+                return answer
+            except Exception as error:
+                # The server closed an idle connection just now: that was no answer to this one.
+                if is_new or self.closed or not _is_stale(error):
+                    raise
+            finally:
+                if keep:
+                    self.give_back(stream)
+                else:
+                    self.discard(stream)
 
     def take(self, deadline: float) -> tuple[Stream, bool]:
         """A connection, and whether it is a new one. Raises OSError."""

@@ -275,20 +275,19 @@ class Spool:
         with self._lock:
             if segment.gone or segment.waiting is not None:
                 return  # somebody was faster
-            before = segment.spans
+            lost = segment.spans
             if segment.was_emptied():
                 self._remove(segment)
                 return
             if found is None:  # the disk fails; another process may have better luck
                 self._segments.remove(segment)
                 segment.close()
-                self._damaged(1, before)
-                return
-            segment.use(found)
-            lost = before - segment.spans
-            self._tidy(segment)
+            else:
+                segment.use(found)
+                lost -= segment.spans
+                self._tidy(segment)
         if lost > 0:
-            self._damaged(found.damaged or 1, lost)
+            self._damaged((found and found.damaged) or 1, lost)
 
     def _read(self, picked: list[tuple[Segment, Record]]) -> Taken | None:
         bodies: list[bytes] = []

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -26,14 +27,21 @@ logger = logging.getLogger("flowspan")
 
 RETRY = 1.0, 60.0  # seconds until the disk is tried again, at first and at most
 _PORTS = {"http": 80, "https": 443}
+# What one tenant left must not be sent with another's headers. Credentials are no part of it: who
+# mends a wrong one finds what has waited for that.
+_TENANT = re.compile(
+    "(^|[-_.])(tenant|org|project|dataset|workspace|space|account|namespace|stream|environment)"
+)
+_CREDENTIAL = re.compile("key|token|secret|auth|pass")
 
 
-def default_directory(endpoint: str) -> str:
+def default_directory(endpoint: str, headers: Mapping[str, str]) -> str:
     """
     Where spans for *endpoint* wait: a directory of its own below the user's state directory.
 
-    Named after a hash of scheme, host, port and path: credentials play no part in it. It begins
-    with `~`, which a spool refuses, if the user has no home.
+    Named after a hash of scheme, host, port and path, and of *headers* that name a tenant, project
+    or the like; credentials play no part in it. It begins with `~`, which a spool refuses, if the
+    user has no home.
     """
     url = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
     try:
@@ -41,6 +49,9 @@ def default_directory(endpoint: str) -> str:
     except ValueError:
         port = None
     target = f"{url.scheme}://{url.hostname or ''}:{port or ''}{url.path}"
+    for header, value in sorted((name.lower(), value) for name, value in headers.items()):
+        if _TENANT.search(header) and not _CREDENTIAL.search(header):
+            target += f"\n{header}: {value}"
     name = hashlib.sha256(target.encode("utf-8", "replace")).hexdigest()[:16]
     try:
         state = str(platformdirs.user_state_path("flowspan", appauthor=False))

@@ -22,7 +22,7 @@ def context_for(otlp: OtlpConfig, alpn: Sequence[str]) -> ssl.SSLContext:
     try:
         context = trusting(bundle)
     except OSError as error:
-        raise _unusable("the CAs", bundle or "the environment", error) from error
+        raise _unusable("the CAs", bundle or _named_by_environment(), error) from error
     if otlp.certificate:
         # From 3.13 on Python wants of a private CA what neither grpcio nor older ones did.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -37,9 +37,19 @@ def context_for(otlp: OtlpConfig, alpn: Sequence[str]) -> ssl.SSLContext:
 
 
 def _unusable(what: str, where: str, error: OSError) -> Refused:
-    reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-    text = f"{what} in {where} cannot be used: {str(reason).replace('_', ' ').lower()}"
-    return Refused(Verdict.MISCONFIGURED, text)
+    if isinstance(error, ssl.SSLError):
+        reason = str(error.reason or "no PEM in it").replace("_", " ").lower()
+    else:
+        reason = error.strerror or type(error).__name__
+    return Refused(Verdict.MISCONFIGURED, f"{what} in {where} cannot be used: {reason}")
+
+
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def _named_by_environment() -> str:
+    named = (f"{name}={os.environ[name]}" for name in _BUNDLES if os.environ.get(name))
+    return next(named, "this machine's store")
 
 
 def trusting(bundle: str | None = None) -> ssl.SSLContext:
@@ -49,7 +59,7 @@ def trusting(bundle: str | None = None) -> ssl.SSLContext:
     That is the bundle that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names, else the system's CAs and
     those of certifi: slim images have no system CAs, and companies add theirs to the system's.
     """
-    path = bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    path = bundle or next(filter(None, map(os.environ.get, _BUNDLES)), None)
     if path and os.path.isdir(path):
         return ssl.create_default_context(capath=path)
     if path:

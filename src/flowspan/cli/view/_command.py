@@ -72,7 +72,7 @@ def _read_spool(given: str, intake: Intake) -> None:
         directory = os.path.expanduser(config.spool.directory)
         asked = f"FLOWSPAN_SPOOL_DIR={config.spool.directory!r}"
     else:
-        directory = default_directory(config.otlp.endpoint)
+        directory = default_directory(config.otlp.endpoint, config.otlp.headers)
         asked = f"the user's state directory {directory!r}"
     before = intake.collection.taken
     try:
