@@ -19,8 +19,12 @@ function h(tag, given = {}, ...children) {
 }
 const SVG_TAGS = new Set(['svg', 'use', 'g', 'path', 'rect', 'text', 'title', 'circle', 'marker', 'defs']);
 
+/** A copy of the symbol's paths: a `use` would cost a tree of its own wherever it stands. */
 const icon = (name, more = '') =>
-  h('svg', {class: `i ${more}`, 'aria-hidden': 'true'}, h('use', {href: `#i-${name}`}));
+  h('svg', {class: `i i-${name} ${more}`, 'viewBox': '0 0 16 16', 'aria-hidden': 'true'}, [...$(`i-${name}`).children].map((path) => path.cloneNode()));
+
+const shape = (name) => (SHAPES[name] ??= $(`i-${name}`).firstElementChild.getAttribute('d'));
+const SHAPES = {};
 
 /** The largest of any number of values: an argument list has an end. */
 const most = (values) => { let found = -Infinity; for (const value of values) if (value > found) found = value; return found; };

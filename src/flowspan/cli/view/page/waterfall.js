@@ -71,7 +71,7 @@ const waterfall = {
     const part = {
       guides: h('i', {class: 'guides'}),
       fold: h('button', {class: 'fold', tabindex: -1, 'aria-hidden': 'true'}, icon('chevron')),
-      icon: h('use'),
+      icon: h('path'),
       name: h('span', {class: 'name'}),
       type: h('span', {class: 'type'}),
       bar: h('div', {class: 'bar'}),
@@ -82,7 +82,7 @@ const waterfall = {
       tokens: h('div', {class: 'num', role: 'gridcell'}),
     };
     const row = h('div', {class: 'row', role: 'row'},
-      h('div', {class: 'label', role: 'gridcell'}, part.guides, part.fold, h('span', {class: 'kind-icon'}, h('svg', {class: 'i', 'aria-hidden': 'true'}, part.icon)), part.name, part.type),
+      h('div', {class: 'label', role: 'gridcell'}, part.guides, part.fold, h('span', {class: 'kind-icon'}, h('svg', {class: 'i', viewBox: '0 0 16 16', 'aria-hidden': 'true'}, part.icon)), part.name, part.type),
       h('div', {class: 'track', role: 'gridcell'}, part.bar, part.line, part.marks, part.time),
       part.self, part.tokens);
     row.cells = part;
@@ -102,10 +102,10 @@ const waterfall = {
     row.setAttribute('aria-selected', i === this.active);
     if (parents) row.setAttribute('aria-expanded', !folded); else row.removeAttribute('aria-expanded');
 
-    const indent = Math.min(trace.depth[i], 14);
+    const indent = Math.min(trace.depth[i], 10);
     part.guides.style.width = `${indent * 14}px`;
     part.fold.className = parents ? (folded ? 'fold' : 'fold open') : 'fold leaf';
-    part.icon.setAttribute('href', `#i-${MARKED.includes(outcome) ? outcome : kind}`);
+    part.icon.setAttribute('d', shape(MARKED.includes(outcome) ? outcome : kind));
     marked(part.name, trace.nameOf(i), search.query);
     row.title = trace.nameOf(i);
     part.type.textContent = folded ? `+${trace.after[i] - i - 1}` : trace.modelOf(i) || (trace.typeOf(i) === kind && kind === 'span' ? trace.serviceOf(i) : trace.typeOf(i));
