@@ -31,7 +31,7 @@ from flowspan.pipeline import make_provider
 
 SPANS = 100_000
 RUNS = SPANS // (COMPONENTS + 1)
-ROUNDS = 2
+ROUNDS = 5
 COMMAND = str(Path(sys.executable).parent / "flowspan")
 
 

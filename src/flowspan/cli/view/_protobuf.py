@@ -18,7 +18,8 @@ from flowspan.cli.view._stored import KEPT, Details, Store, Stored, StoredEvents
 from flowspan.cli.view._values import Origin
 from flowspan.delivery import _otlp
 from flowspan.delivery._otlp import content, fixed, holds, integer
-from flowspan.delivery._wire import FIXED64, Field, fields
+from flowspan.delivery._wire import BYTES, FIXED64, Field, fields
+from flowspan.delivery._wire import number as varint
 
 _PARENT: Final = 4
 _KIND: Final = 6
@@ -31,7 +32,8 @@ _TIME, _EVENT_NAME = 1, 2
 _LINK_ATTRIBUTES: Final = 4
 _MAX_DEPTH: Final = 64
 _KEPT: Final = frozenset(key.encode() for key in KEPT)
-_KEY_TAG: Final = _otlp.KEY << 3 | 2
+_KEY_TAG: Final = _otlp.KEY << 3 | BYTES
+_ATTRIBUTE_TAG: Final = _otlp.ATTRIBUTES.number << 3 | BYTES
 
 
 def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Span]:
@@ -80,14 +82,13 @@ def _span(data: bytes, origin: Origin, store: Store) -> Span:
     trace_id = span_id = parent = b""
     name = message = ""
     kind = start = end = status = 0
-    has_attributes = has_events = has_links = False
+    has_events = has_links = False
     kept: dict[str, Any] = {}
-    for field in fields(data):
+    for field in _noteworthy(data):
         number = field.number
         if number == _otlp.ATTRIBUTES.number:
-            has_attributes = True
-            if _may_be_kept(data, field):
-                key, value = _otlp.read_pair(content(data, field))
+            key, value = _otlp.read_pair(content(data, field))
+            if key in KEPT:
                 kept[key] = _value(value)
         elif number == _otlp.TRACE_ID:
             trace_id = content(data, field)
@@ -116,13 +117,7 @@ def _span(data: bytes, origin: Origin, store: Store) -> Span:
             has_links = True
     if len(trace_id) != 16 or len(span_id) != 8 or not any(trace_id) or not any(span_id):
         raise ValueError("a span without an id")
-    carried: Mapping[str, Any] = NO_ATTRIBUTES
-    events: StoredEvents | tuple[()] = ()
-    links: StoredLinks | tuple[()] = ()
-    if has_attributes or has_events or has_links:
-        carried = stored = StoredProtobuf(store, data, kept or NO_ATTRIBUTES)
-        events = StoredEvents(stored) if has_events else ()
-        links = StoredLinks(stored) if has_links else ()
+    stored = StoredProtobuf(store, data, kept or NO_ATTRIBUTES)
     return Span(
         trace_id=intern(trace_id.hex()),
         span_id=span_id.hex(),
@@ -133,9 +128,9 @@ def _span(data: bytes, origin: Origin, store: Store) -> Span:
         end=end,
         status=status,
         status_message=message,
-        attributes=carried,
-        events=events,
-        links=links,
+        attributes=stored,
+        events=StoredEvents(stored) if has_events else (),
+        links=StoredLinks(stored) if has_links else (),
         service=origin.service,
         scope=origin.scope,
         resource=origin.resource,
@@ -199,12 +194,32 @@ def _link(data: bytes) -> Link:
     return link
 
 
-def _may_be_kept(data: bytes, field: Field) -> bool:
-    """Without a call for the many that are not: everybody writes the key first, and a short one."""
-    at = field.value
-    if field.end - at > 1 and data[at] == _KEY_TAG and data[at + 1] < 0x80:
-        return data[at + 2 : at + 2 + data[at + 1]] in _KEPT
-    return _otlp.read_pair(content(data, field))[0] in KEPT
+def _noteworthy(data: bytes) -> Iterator[Field]:
+    """
+    The fields of a span but those attributes that nobody asks for yet.
+
+    These are most of its fields, so they are passed over without a call: everybody writes an
+    attribute's key first, and a short one. Any other is given, and read as a message should be.
+    """
+    at, end = 0, len(data)
+    while at < end:
+        if data[at] == _ATTRIBUTE_TAG and end - at > 4:
+            size, value = data[at + 1], at + 2
+            if size > 0x7F:
+                size, value = varint(data, at + 1, end)
+            if value + size > end:
+                raise ValueError("an attribute that ends in the middle")
+            if (
+                size > 2
+                and data[value] == _KEY_TAG
+                and (length := data[value + 1]) < 0x80
+                and data[value + 2 : value + 2 + length] not in _KEPT
+            ):
+                at = value + size
+                continue
+        field = next(fields(data, at, end))
+        yield field
+        at = field.end
 
 
 def _value(data: bytes, depth: int = 0) -> Any:
