@@ -40,6 +40,15 @@ def line(settings: Settings, collector: str) -> Line:
             "opentelemetry-configuration installed; then no other OTEL_ variable counts",
             "take OTEL_CONFIG_FILE out for the way below",
         )
+    if settings.in_vain:
+        names = " and ".join(settings.in_vain)
+        return _line(
+            State.WRONG,
+            f"none: {names} cannot be understood, which is as if nobody had set it, so no span is "
+            "recorded",
+            f"a variable that says where spans go, such as OTEL_EXPORTER_OTLP_ENDPOINT={_ENDPOINT}",
+            f"mend {names}; an application may call flowspan.configure() instead",
+        )
     if not settings.is_configured:
         found = f"a collector answers at {collector}" if collector else "start a collector first"
         return _line(
