@@ -90,10 +90,20 @@ def test_every_problem_of_the_environment_at_once() -> None:
     assert report.wrong["what"] == "OTEL_PROPAGATORS"
     assert "no installed package offers 'jaegr'" in report.wrong["seen"]
     assert "baggage, tracecontext or none" in report.wrong["expected"]
-    assert wrong["OTEL_BSP_SCHEDULE_DELAY"]["seen"] == "OTEL_BSP_SCHEDULE_DELAY='soon'"
+    assert wrong["OTEL_BSP_SCHEDULE_DELAY"]["seen"] == "'soon'"
     assert "such as 5000" in wrong["OTEL_BSP_SCHEDULE_DELAY"]["expected"]
     assert "using 5000" in wrong["OTEL_BSP_SCHEDULE_DELAY"]["do"]
     assert {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"} <= {*wrong}
+
+
+def test_an_endpoint_that_cannot_be_understood() -> None:
+    """It is as if it were not set, so nothing is sent: no line says that the default is used."""
+    report = examine(OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318")
+
+    assert report.wrong["what"] == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    assert report.wrong["seen"] == "'localhost:4318'"
+    assert report.wrong["do"].endswith("now: as if it were not set")
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT cannot be" in report.line("tracer provider")["seen"]
 
 
 @pytest.mark.parametrize(
