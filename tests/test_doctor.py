@@ -227,6 +227,27 @@ def test_which_provider_and_why(variables: dict[str, str], state: State, seen: s
     assert (line.do != "") is (state is not State.WELL)
 
 
+def test_opentelemetry_instrument_that_has_set_no_provider(collector: Collector) -> None:
+    """An exporter that it wants is not installed: it goes on without a provider, and we say so."""
+    command = str(Path(sys.executable).parent / "opentelemetry-instrument")
+    environment = os.environ | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "missing",
+        "OTEL_LOGS_EXPORTER": "none",
+    }
+    done = subprocess.run(
+        [command, COMMAND, "doctor", "--jaeger", "none"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "and it has set no provider" in done.stdout
+    assert "opentelemetry-distro[otlp]" in done.stdout
+
+
 def test_a_provider_that_is_set_in_this_process(collector: Collector) -> None:
     """As below `opentelemetry-instrument`: named by its class."""
     command = str(Path(sys.executable).parent / "opentelemetry-instrument")

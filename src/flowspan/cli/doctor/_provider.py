@@ -18,7 +18,7 @@ def line(settings: Settings, collector: str) -> Line:
             "tracing switched on",
             f"take {sources['disabled']} out, if you want traces",
         )
-    there = _in_this_process()
+    there = provider_in_this_process()
     if there and config.export != "always":
         return _line(
             State.NOTE,
@@ -84,7 +84,7 @@ def line(settings: Settings, collector: str) -> Line:
     )
 
 
-def _in_this_process() -> str:
+def provider_in_this_process() -> str:
     """The class of a provider that is set already, as `opentelemetry-instrument` does."""
     from opentelemetry import trace
 
