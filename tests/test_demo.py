@@ -164,10 +164,12 @@ def test_no_browser_where_none_is_wanted(why: str, nowhere: str, tmp_path: Path)
 
 
 def test_runs_are_as_many_as_asked(nowhere: str) -> None:
-    """The flows in turn; the terminal shows the first eight, the page all."""
+    """The flows in turn; the terminal shows eight, as many of each, the page all."""
     done = flowspan_command("demo", "--runs", "10", OTEL_EXPORTER_OTLP_ENDPOINT=nowhere)
 
     assert done.returncode == 0
+    shown = [line.partition("  ")[0] for line in done.stdout.splitlines() if "  run  " in line]
+    assert sorted(shown) == sorted([*FLOWS] * 2)
     assert "  and 2 more\n" in done.stdout
     assert len(runs_in(page_of(done.stdout))) == 10
 

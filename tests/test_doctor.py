@@ -90,10 +90,20 @@ def test_every_problem_of_the_environment_at_once() -> None:
     assert report.wrong["what"] == "OTEL_PROPAGATORS"
     assert "no installed package offers 'jaegr'" in report.wrong["seen"]
     assert "baggage, tracecontext or none" in report.wrong["expected"]
-    assert wrong["OTEL_BSP_SCHEDULE_DELAY"]["seen"] == "OTEL_BSP_SCHEDULE_DELAY='soon'"
+    assert wrong["OTEL_BSP_SCHEDULE_DELAY"]["seen"] == "'soon'"
     assert "such as 5000" in wrong["OTEL_BSP_SCHEDULE_DELAY"]["expected"]
     assert "using 5000" in wrong["OTEL_BSP_SCHEDULE_DELAY"]["do"]
     assert {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"} <= {*wrong}
+
+
+def test_an_endpoint_that_cannot_be_understood() -> None:
+    """It is as if it were not set, so nothing is sent: no line says that the default is used."""
+    report = examine(OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318")
+
+    assert report.wrong["what"] == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    assert report.wrong["seen"] == "'localhost:4318'"
+    assert report.wrong["do"].endswith("now: as if it were not set")
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT cannot be" in report.line("tracer provider")["seen"]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +225,27 @@ def test_which_provider_and_why(variables: dict[str, str], state: State, seen: s
     assert line.state is state
     assert seen in line.seen
     assert (line.do != "") is (state is not State.WELL)
+
+
+def test_opentelemetry_instrument_that_has_set_no_provider(collector: Collector) -> None:
+    """An exporter that it wants is not installed: it goes on without a provider, and we say so."""
+    command = str(Path(sys.executable).parent / "opentelemetry-instrument")
+    environment = os.environ | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "missing",
+        "OTEL_LOGS_EXPORTER": "none",
+    }
+    done = subprocess.run(
+        [command, COMMAND, "doctor", "--jaeger", "none"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "and it has set no provider" in done.stdout
+    assert "opentelemetry-distro[otlp]" in done.stdout
 
 
 def test_a_provider_that_is_set_in_this_process(collector: Collector) -> None:

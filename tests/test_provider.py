@@ -174,6 +174,25 @@ def test_a_wrong_variable_costs_no_span(sink: Sink, wrong: dict[str, str]):
     assert set(sink.wait_for(2)) == {"flow", "A"}
 
 
+def test_an_endpoint_that_cannot_be_understood_is_said_to_send_nothing():
+    """The default is not used: nobody asked for that. What was logged does not say otherwise."""
+    code = """
+import logging
+lines = []
+handler = logging.Handler()
+handler.emit = lambda record: lines.append(record.getMessage())
+logging.getLogger("flowspan").addHandler(handler)
+result = [flow(), lines[-1]]
+"""
+    trace_id, line = in_process(code, OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318")
+
+    assert trace_id == "0" * 32
+    assert line == (
+        "OTEL_EXPORTER_OTLP_ENDPOINT: not understood, so nothing says where spans go: "
+        "flowspan exports none"
+    )
+
+
 def test_configure_twice_is_once_and_after_shutdown_anew():
     """The same arguments give the same pipeline, other ones an error that says what to do."""
     config = flowspan.Config(exporters=())

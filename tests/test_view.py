@@ -154,6 +154,7 @@ def test_a_trace_without_its_root(tmp_path: Path):
     done = view(written(tmp_path / "t.json", request(*spans)), "--json")
 
     assert names_of(done) == [(0, "a"), (1, "c"), (0, "b")]
+    assert "2 spans without the parent" in view(str(tmp_path / "t.json")).stdout
 
 
 def test_cycles_of_parents(tmp_path: Path):
@@ -166,7 +167,9 @@ def test_cycles_of_parents(tmp_path: Path):
     path = written(tmp_path / "t.json", request(*spans))
 
     assert names_of(view(path, "--json")) == [(0, "early"), (1, "late"), (0, "own")]
-    assert view(path).exit_code == 0
+    done = view(path)
+    assert done.exit_code == 0
+    assert "2 cycles of parents" in done.stdout
 
 
 def test_clocks_that_disagree(tmp_path: Path):
@@ -184,6 +187,17 @@ def test_clocks_that_disagree(tmp_path: Path):
     assert done.exit_code == 0
     bars = re.findall("[█▒·]{20,}", done.stdout)
     assert [len(bar) for bar in bars] == [20] * 5
+    assert "2 spans before the parent began: clocks?" in done.stdout
+
+
+def test_a_time_that_is_no_number(tmp_path: Path):
+    """The sentence has what stands there, and no words of Python's."""
+    path = written(tmp_path / "t.json", request(span(1, "run", startTimeUnixNano="noon")))
+
+    done = view(path)
+
+    assert done.exit_code == 1
+    assert done.stderr == f"{path}: 1 span left out: 'noon' where a number was expected\n"
 
 
 def test_a_span_that_comes_twice_is_one(tmp_path: Path):

@@ -417,6 +417,14 @@ class Config:
         if self.service_name is None:
             object.__setattr__(self, "service_name", attributes.get("service.name") or None)
 
+    @property
+    def _exporter_misunderstood(self) -> tuple[str, ...]:
+        """The variables that were to name an exporter or an endpoint, if none was understood."""
+        if self.exporter_configured:
+            return ()
+        given = {problem.partition("=")[0] for problem in self.problems}
+        return tuple(name for name in ("OTEL_TRACES_EXPORTER", *_ENDPOINT) if name in given)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Config":
         """Read *env* once, by default `os.environ`."""

@@ -170,6 +170,12 @@ class Pipeline:
         """Say the problems of the configuration, once, and be ready for the first run."""
         for problem in self.config.problems:
             logger.warning("%s", problem)
+        names = self.config._exporter_misunderstood
+        if names and not (self._wanted() or self.config.disabled or self.config.export == "never"):
+            logger.warning(
+                "%s: not understood, so nothing says where spans go: flowspan exports none",
+                ", ".join(names),
+            )
         if self.config.log_level is not None:
             for name in ("opentelemetry", "flowspan"):
                 logging.getLogger(name).setLevel(self.config.log_level)

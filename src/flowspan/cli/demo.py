@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
+from typing import TypeVar
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -34,6 +35,8 @@ from flowspan.config import SpoolConfig
 from flowspan.delivery._encoder import Encoder
 from flowspan.delivery._transport import Verdict, make_transport
 from flowspan.pipeline import make_provider
+
+_T = TypeVar("_T")
 
 _PROBE_TIMEOUT = 1.0
 _DRAWN = 8  # trees in the terminal
@@ -117,7 +120,7 @@ def _export(
         raise SystemExit(1)
     _say(console, f"Exported {stats.exported} spans to {where}")
     if not asked.live:
-        shown = dict(islice(traces.items(), _SHOWN))
+        shown = dict(islice(_in_turn(traces.items(), lambda trace: trace[1]), _SHOWN))
         width = max(len(name) for name in shown.values())
         for trace_id, name in shown.items():
             _say(console, f"  {name:<{width}}  {link(trace_id)}")
@@ -144,7 +147,7 @@ def _draw(console: Console, config: flowspan.Config, asked: Asked) -> None:
         return
     width = max(60, min(console.width, 100))
     signs = ASCII if console.options.ascii_only else UNICODE
-    for trace in traces[:_DRAWN]:
+    for trace in islice(_in_turn(traces, lambda trace: trace.root.name), _DRAWN):
         console.print()
         for line in Tree(summarise(trace), width, signs, figures=False).lines():
             console.print(line, soft_wrap=True)
@@ -228,6 +231,15 @@ def _progress(runs: int) -> Iterator[Callable[[], None]]:
     ) as bar:
         task = bar.add_task("", total=runs)
         yield lambda: bar.advance(task)
+
+
+def _in_turn(items: Iterable[_T], name: Callable[[_T], str]) -> Iterator[_T]:
+    """One of each name, then the next of each: what is cut off then, is more of the same."""
+    by_name: dict[str, list[_T]] = {}
+    for item in items:
+        by_name.setdefault(name(item), []).append(item)
+    for each in zip_longest(*by_name.values()):
+        yield from (item for item in each if item is not None)
 
 
 def _say_rest(console: Console, traces: int, shown: int = _SHOWN) -> None:

@@ -192,8 +192,8 @@ _CODES = {
 _ADVICE = {
     401: "the credentials in OTEL_EXPORTER_OTLP_HEADERS are missing or wrong",
     403: "the credentials in OTEL_EXPORTER_OTLP_HEADERS do not allow it",
-    404: "nothing takes spans at this path; a collector's is /v1/traces",
-    405: "nothing takes spans at this path; a collector's is /v1/traces",
+    404: "nothing takes spans at this address; a collector does, at /v1/traces",
+    405: "nothing takes spans at this address; a collector does, at /v1/traces",
     407: "the proxy wants other credentials",
     415: "it does not take protobuf, or not this compression",
 }

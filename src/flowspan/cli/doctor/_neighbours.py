@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from flowspan.cli.doctor._lines import Line, Section, State
 from flowspan.cli.doctor._packages import version_of
+from flowspan.cli.doctor._provider import provider_in_this_process
 
 
 class _Tracer(NamedTuple):
@@ -96,7 +97,16 @@ def _instrument(env: Mapping[str, str]) -> Iterator[Line]:
     """`opentelemetry-instrument`: whether this process runs below it, or could."""
     found = _installed(("opentelemetry-instrumentation", "opentelemetry-distro"))
     paths = env.get("PYTHONPATH", "").split(os.pathsep)
-    if any("auto_instrumentation" in path for path in paths):
+    is_below = any("auto_instrumentation" in path for path in paths)
+    if is_below and not provider_in_this_process():
+        yield _note(
+            "opentelemetry-instrument",
+            f"this process runs below it ({found}), and it has set no provider",
+            "one of its own: what it prints at the start says why there is none",
+            "install the exporters that it names (opentelemetry-distro[otlp]), or set "
+            "OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER and OTEL_LOGS_EXPORTER to none",
+        )
+    elif is_below:
         yield _note(
             "opentelemetry-instrument",
             f"this process runs below it ({found})",

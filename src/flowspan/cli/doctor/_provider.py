@@ -18,7 +18,7 @@ def line(settings: Settings, collector: str) -> Line:
             "tracing switched on",
             f"take {sources['disabled']} out, if you want traces",
         )
-    there = _in_this_process()
+    there = provider_in_this_process()
     if there and config.export != "always":
         return _line(
             State.NOTE,
@@ -39,6 +39,15 @@ def line(settings: Settings, collector: str) -> Line:
             f"the one that {config.config_file} declares: OTEL_CONFIG_FILE is set",
             "opentelemetry-configuration installed; then no other OTEL_ variable counts",
             "take OTEL_CONFIG_FILE out for the way below",
+        )
+    if settings.in_vain:
+        names = " and ".join(settings.in_vain)
+        return _line(
+            State.WRONG,
+            f"none: {names} cannot be understood, which is as if nobody had set it, so no span is "
+            "recorded",
+            f"a variable that says where spans go, such as OTEL_EXPORTER_OTLP_ENDPOINT={_ENDPOINT}",
+            f"mend {names}; an application may call flowspan.configure() instead",
         )
     if not settings.is_configured:
         found = f"a collector answers at {collector}" if collector else "start a collector first"
@@ -75,7 +84,7 @@ def line(settings: Settings, collector: str) -> Line:
     )
 
 
-def _in_this_process() -> str:
+def provider_in_this_process() -> str:
     """The class of a provider that is set already, as `opentelemetry-instrument` does."""
     from opentelemetry import trace
 

@@ -98,10 +98,12 @@ def show(lines: Sequence[Line], url: str) -> None:
     """A block for each section; what is expected where it is not what was seen."""
     there = console()
     width = max(len(line.what) for line in lines)
+    before = ""
     for section in Section:
         here = [line for line in lines if line.section is section]
         if here:
-            there.print(f"\n{section.value}", style="bold")
+            there.print(f"{before}{section.value}", style="bold")
+            before = "\n"
         for line in here:
             _show(there, line, width) if there.is_terminal else _print(line)
     wrong = [line for line in lines if line.state is State.WRONG]

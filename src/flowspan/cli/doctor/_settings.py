@@ -67,6 +67,11 @@ class Settings:
         ) and not config.disabled
 
     @property
+    def in_vain(self) -> tuple[str, ...]:
+        """What should say where spans go and was not understood, so that nothing says it."""
+        return () if self.is_configured else self.config._exporter_misunderstood
+
+    @property
     def endpoint_from(self) -> str:
         """The variable to change for another endpoint."""
         return self.sources["endpoint"] or "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -122,9 +127,11 @@ class Settings:
                 "Langflow does, fails at its start",
             )
         for problem in self.config.problems:
-            name, _, _ = problem.partition("=")
-            seen, _, rest = problem.partition(": expected ")
+            name, _, said = problem.partition("=")
+            seen, _, rest = said.partition(": expected ")
             expected, _, instead = rest.rpartition("; ")
+            if name in self.in_vain:
+                instead = "as if it were not set"
             yield _wrong(name, seen, expected, f"mend {name} or take it out; now: {instead}")
         yield from self._misspelt()
         yield from self._pointless()
@@ -139,7 +146,10 @@ class Settings:
             near = get_close_matches(name, VARIABLES, n=1, cutoff=0.8 if is_ours else 0.94)
             if near:
                 yield _wrong(
-                    name, f"{name} is set", f"{near[0]}?", f"rename it if you meant {near[0]}"
+                    name,
+                    "set, and nobody reads it",
+                    f"{near[0]}?",
+                    f"rename it if you meant {near[0]}",
                 )
 
     def _pointless(self) -> Iterator[Line]:

@@ -94,9 +94,8 @@ def show(asked: Asked, traces: Sequence[Trace], intake: Intake) -> int:
     found = chosen(asked, traces)
     if not found:
         if traces:
-            intake.problems.append(
-                f"No trace fits {wanted(asked)}: {count(len(traces), 'trace')} were read"
-            )
+            read = f"{count(len(traces), 'trace')} {'was' if len(traces) == 1 else 'were'} read"
+            intake.problems.append(f"No trace fits {wanted(asked)}: {read}")
             code = 1
         elif asked.as_json:
             page.json({"traces": [], "left_out": {"spans": 0, "traces": 0}})

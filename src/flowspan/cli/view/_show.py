@@ -19,6 +19,7 @@ from flowspan.cli.view._asked import Asked, wanted
 from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._list import List, moment
 from flowspan.cli.view._model import Trace
+from flowspan.cli.view._odd import oddities
 from flowspan.cli.view._text import ASCII, UNICODE, clean, clean_json, count, one_line
 from flowspan.cli.view._tree import Tree
 
@@ -60,6 +61,7 @@ def summary(found: Analysis, width: int) -> Iterator[Text]:
         parts.append(f"{found.tokens.input:,} tokens in, {found.tokens.output:,} out")
     if found.errors:
         parts.append(count(len(found.errors), "error"))
+    parts.extend(oddities(trace))
     parts.append(f"trace {trace.trace_id}")
     if run_id := trace.root.attributes.get(semconv.RUN_ID):
         parts.append(f"run {one_line(str(run_id))}")

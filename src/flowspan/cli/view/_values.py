@@ -205,7 +205,7 @@ def id_of(text: Any, digits: int = 0) -> str:
 
 def time_of(value: Any) -> int:
     """Nanoseconds since 1970, whatever is given: 0 for none."""
-    return min(max(int(value), 0), 2**64 - 1) if value else 0
+    return min(max(_number(value), 0), 2**64 - 1) if value else 0
 
 
 def _enum(value: Any, names: Mapping[str, int]) -> int:
@@ -213,4 +213,11 @@ def _enum(value: Any, names: Mapping[str, int]) -> int:
         return 0
     if isinstance(value, str) and not value.isdigit():
         return names.get(value.upper(), 0)
-    return int(value)
+    return _number(value)
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"{str(value)[:40]!r} where a number was expected") from None
