@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from flowspan.cli.view._model import NO_ATTRIBUTES, Event, Link, Span
 from flowspan.cli.view._stored import KEPT, Details, Store, Stored, StoredEvents, StoredLinks
-from flowspan.cli.view._values import Origin
+from flowspan.cli.view._values import MAX_DEPTH, Origin
 from flowspan.delivery import _otlp
 from flowspan.delivery._otlp import content, fixed, holds, integer
 from flowspan.delivery._wire import BYTES, FIXED64, Field, fields
@@ -30,11 +30,10 @@ _BOOL, _INT, _DOUBLES = 2, 3, 4
 # of Event, and of Link
 _TIME, _EVENT_NAME = 1, 2
 _LINK_ATTRIBUTES: Final = 4
-_MAX_DEPTH: Final = 64
 _KEPT: Final = frozenset(key.encode() for key in KEPT)
 _KEY_TAG: Final = _otlp.KEY << 3 | BYTES
 _FIXED: Final = (_otlp.START, _otlp.END)
-_START_TAG, _END_TAG = (number << 3 | FIXED64 for number in _FIXED)
+_MOMENTS = _START_TAG, _END_TAG = tuple(number << 3 | FIXED64 for number in _FIXED)
 _OFTEN: Final = 64  # bytes
 (
     _TRACE_ID_TAG,
@@ -154,7 +153,7 @@ def _span(data: bytes, origin: Origin, store: Store) -> Span:
             elif tag == _STATUS_TAG and length:
                 status, message = _status(data[value:at])
             continue
-        if (tag == _START_TAG or tag == _END_TAG) and size - at > 8:  # noqa: PLR1714 - faster
+        if tag in _MOMENTS and size - at > 8:
             (moment,) = _otlp.FIXED.unpack_from(data, at + 1)
             if tag == _START_TAG:
                 start = moment
@@ -269,7 +268,7 @@ _known_pair: Final = lru_cache(maxsize=1024)(_pair)
 
 def _value(data: bytes, depth: int = 0) -> Any:
     """What an `AnyValue` holds; nothing is None."""
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise ValueError("values within values, too many to be OTLP")
     found: Any = None
     for field in fields(data):

@@ -7,6 +7,7 @@ are taken and forgotten: an application that sends them as well is not to retry 
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import zlib
@@ -29,6 +30,7 @@ _MAX_UNPACKED: Final = 256 << 20
 _IDLE: Final = 600.0  # seconds that a connection may say nothing
 _PREFACE: Final = b"PRI * HTTP/2"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+_CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,16}")
 _IGNORED: Final = ("/v1/metrics", "/v1/logs", "/v1development/profiles")
 
 Take = Callable[[list[Span]], None]
@@ -163,8 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
         if "chunked" in self.headers.get("transfer-encoding", "").lower():
             body = self._chunks()
         else:
-            size = int(self.headers.get("content-length") or 0)
-            if size < 0 or size > MAX_BODY:
+            given = self.headers.get("content-length") or "0"
+            if not (given.isascii() and given.isdigit()):
+                raise ValueError(f"content-length {given!r}: expected a number of bytes")
+            size = int(given[:20])
+            if size > MAX_BODY:
                 raise TooLarge(f"a request of {size:,} bytes: expected at most {MAX_BODY:,}")
             body = self.rfile.read(size)
             if len(body) < size:
@@ -173,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _chunks(self) -> bytes:
         body = bytearray()
-        while size := int(self.rfile.readline(64).partition(b";")[0], 16):
+        while size := self._chunk_size():
             if len(body) + size > MAX_BODY:
                 raise TooLarge(f"a request of more than {MAX_BODY:,} bytes")
             body += self.rfile.read(size)
@@ -181,6 +186,13 @@ class _Handler(BaseHTTPRequestHandler):
         while self.rfile.readline(1 << 16).strip():  # trailers
             pass
         return bytes(body)
+
+    def _chunk_size(self) -> int:
+        line = self.rfile.readline(1 << 10)
+        digits = line.partition(b";")[0].strip()
+        if not line.endswith(b"\n") or not _CHUNK_SIZE.fullmatch(digits):
+            raise ValueError("the request ends in the middle, or its chunks are none")
+        return int(digits, 16)
 
     def _answer(self, status: int, message: str, kind: str, rejected: Rejected = _NONE) -> None:
         """With OTLP's response, or google.rpc.Status for what went wrong, as it was asked."""
