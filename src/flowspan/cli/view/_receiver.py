@@ -26,12 +26,14 @@ from flowspan.cli.view._values import origin_of, span_of
 from flowspan.delivery._wire import framed, tag, varint
 
 MAX_BODY: Final = 64 << 20
-_MAX_UNPACKED: Final = 256 << 20
+_MAX_UNPACKED: Final = MAX_BODY
 _IDLE: Final = 600.0  # seconds that a connection may say nothing
 _PREFACE: Final = b"PRI * HTTP/2"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,16}")
 _IGNORED: Final = ("/v1/metrics", "/v1/logs", "/v1development/profiles")
+
+_reading: Final = threading.Lock()
 
 Take = Callable[[list[Span]], None]
 
@@ -143,8 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._body()
         except ValueError as error:
             self.close_connection = True
-            status = 413 if isinstance(error, TooLarge) else 400
-            self._answer(status, str(error), kind)
+            self._answer(_status_of(error), str(error), kind)
             return
         if path in _IGNORED:
             self._answer(200, "", kind)
@@ -154,9 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(415, f"content-type {kind!r}: expected {PROTOBUF} or {JSON}", kind)
         else:
             try:
-                spans, rejected = read(body, kind, self.server.store)
+                encoding = self.headers.get("content-encoding", "").strip().lower()
+                spans, rejected = read(body, encoding, kind, self.server.store)
             except ValueError as error:
-                self._answer(400, str(error), kind)
+                self._answer(_status_of(error), str(error), kind)
                 return
             self.server.take(spans)
             self._answer(200, "", kind, rejected)
@@ -174,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(size)
             if len(body) < size:
                 raise ValueError("the request ends in the middle")
-        return unpacked(body, self.headers.get("content-encoding", "").strip().lower())
+        return body
 
     def _chunks(self) -> bytes:
         body = bytearray()
@@ -224,6 +226,10 @@ class TooLarge(ValueError):
     """A request beyond what is taken at once."""
 
 
+def _status_of(error: ValueError) -> int:
+    return 413 if isinstance(error, TooLarge) else 400
+
+
 def unpacked(body: bytes, encoding: str) -> bytes:
     """Raises ValueError."""
     if encoding in ("", "identity"):
@@ -255,8 +261,17 @@ def unpacked(body: bytes, encoding: str) -> bytes:
     raise ValueError(f"content-encoding {encoding!r}: expected gzip, deflate, zstd or none")
 
 
-def read(body: bytes, kind: str, store: Store) -> tuple[list[Span], Rejected]:
-    """The spans of a request. Raises ValueError if it is none; one bad span is only rejected."""
+def read(body: bytes, encoding: str, kind: str, store: Store) -> tuple[list[Span], Rejected]:
+    """
+    The spans of a request. Raises ValueError if it is none; one bad span is only rejected.
+
+    One at a time: what a request becomes in memory may be many times as large as it came.
+    """
+    with _reading:
+        return _read(unpacked(body, encoding), kind, store)
+
+
+def _read(body: bytes, kind: str, store: Store) -> tuple[list[Span], Rejected]:
     if kind == PROTOBUF:
         return list(_protobuf.spans_of(body, store)), _NONE
     try:
