@@ -287,6 +287,8 @@ class Proxy(Raw):
                 there.sendall(head)
             self._start(_copy, there, connection)
             _copy(connection, there)
+            with contextlib.suppress(OSError):  # or the other thread reads from it for ever
+                there.shutdown(socket.SHUT_RDWR)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -212,6 +212,15 @@ def test_a_collector_that_is_found_where_nothing_is_configured() -> None:
             "a part of 0.25",
         ),
         (
+            {
+                "OTEL_TRACES_EXPORTER": "otlp",
+                "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                "OTEL_TRACES_SAMPLER_ARG": "0.0",
+            },
+            State.WRONG,
+            "records nothing: OTEL_TRACES_SAMPLER_ARG=0.0",
+        ),
+        (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
             State.WELL,
             "OTEL_EXPORTER_OTLP_ENDPOINT is set",

@@ -43,6 +43,7 @@ def plain(found: Span) -> dict[str, Any]:
     }
 
 
+SPANS = BOT["resourceSpans"][0]["scopeSpans"][0]["spans"]
 EXPECTED = [plain(each) for each in spans_in(json.dumps(BOT).encode())]
 
 
@@ -294,6 +295,21 @@ def test_bytes_that_are_no_request_are_a_value_error(body: bytes):
     """Whatever they are."""
     with suppress(ValueError):
         list(spans_of(body, Store()))
+
+
+@given(st.data())
+def test_a_request_with_damage_is_a_value_error(data: st.DataObject):
+    """Also of a spool, whose records are not read to their last byte."""
+    request = ExportTraceServiceRequest()
+    fill_span(request.resource_spans.add().scope_spans.add().spans.add(), SPANS[2])
+    body = bytearray(request.SerializeToString())
+    for at in data.draw(st.lists(st.integers(0, len(body) - 1), max_size=3)):
+        body[at] = data.draw(st.integers(0, 255))
+    cut = bytes(body[: data.draw(st.integers(0, len(body)))])
+    for trusted in (True, False):
+        with suppress(ValueError):
+            for found in spans_of(cut, Store(), trusted=trusted):
+                plain(found)
 
 
 # ---- packed
@@ -551,3 +567,64 @@ def test_of_a_trace_too_large_the_first_spans_are_kept(tmp_path: Path):
     assert [s["name"] for s in json.loads(done.stdout)["traces"][0]["tree"]] == [
         f"s{n}" for n in range(1, 11)
     ]
+
+
+# ---- values that are meant badly
+
+
+def nested(kind: str, times: int) -> str:
+    opening, closing = ('{"key":"k","value":', "}") if kind == "kvlistValue" else ("", "")
+    opening = f'{{"{kind}":{{"values":[{opening}'
+    return opening * times + '{"stringValue":"deep"}' + f"{closing}]}}}}" * times
+
+
+WAYS = [[], ["--json", "--tree"], ["--span", "1"], ["--span", "1", "--json"]]
+HOSTILE = {
+    "a list that is none": '{"arrayValue": [1]}',
+    "a mapping that is none": '{"kvlistValue": "x"}',
+    "members that are none": '{"arrayValue": {"values": 5}}',
+    "lists as deep as is read": nested("arrayValue", 48),
+    "mappings as deep as is read": nested("kvlistValue", 48),
+    "deep lists": nested("arrayValue", 330),
+    "deep mappings": nested("kvlistValue", 247),
+    "text of deep JSON": json.dumps({"stringValue": "[" * 1000 + "]" * 1000}),
+    "text that opens for ever": json.dumps({"stringValue": '{"a":' * 50_000}),
+    "a number without an end": json.dumps({"intValue": "9" * 6_000}),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("key", ["input.value", "flowspan.component.type", "flowspan.run.id"])
+def test_a_hostile_value_costs_at_most_its_span(content: str, key: str, tmp_path: Path):
+    """Every view comes to its end, and none is a mistake of ours."""
+    bad = span(1, "Bad") | {"attributes": [{"key": key, "value": "@"}]}
+    path = written(tmp_path / "traces.json", request(bad, span(2, "Good", trace_id="b" * 32)))
+    Path(path).write_text(Path(path).read_text().replace('"@"', content))
+
+    for way in WAYS:
+        result = view(path, *way)
+        assert "mistake" not in result.stderr, (way, result.stderr)
+        assert result.exit_code == 0 or "left out" in result.stderr or "No span" in result.stderr
+    for option in ("--html", "--otlp-json"):
+        result = view(path, option, str(tmp_path / "out"))
+        assert "mistake" not in result.stderr, (option, result.stderr)
+        assert result.stdout.startswith("Wrote ")
+    assert "Good" in (tmp_path / "out").read_text()
+
+
+def test_infinity_is_no_number_of_anything(tmp_path: Path):
+    """JSON has numbers that become infinite, in OTLP as in Jaeger's download."""
+    bad = json.dumps(request(span(1, "Bad", kind=10**30, events=[{"timeUnixNano": "@"}])))
+    path = tmp_path / "traces.json"
+    path.write_text(bad.replace('"@"', "1e999"))
+    assert view(str(path), "--otlp-json", str(tmp_path / "out")).exit_code == 0
+
+    path.write_text('{"data":[{"spans":[{"traceID":"1","spanID":"2","startTime":1e999}]}]}')
+    assert "JSON, but no traces" in view(str(path)).stderr
+
+
+def test_the_id_of_a_run_takes_no_page(tmp_path: Path):
+    """It stands below the tree."""
+    long = span(1, "Run", attributes={"flowspan.run.id": "r" * 1_000_000})
+    result = view(written(tmp_path / "traces.json", request(long)))
+    assert max(map(len, result.stdout.splitlines())) < 1_100

@@ -21,6 +21,8 @@ from typing import Any
 import grpc
 import pytest
 import zstandard
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
@@ -31,7 +33,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
-from flowspan.cli.view import _receiver
+from flowspan.cli.view import _receiver, _receiver_grpc
 from flowspan.cli.view._model import Span
 from flowspan.cli.view._receiver import JSON, PROTOBUF, Receiver
 from flowspan.cli.view._stored import Store
@@ -231,7 +233,7 @@ def test_a_partial_success_in_protobuf():
         (b"x", {"method": "GET"}, 405, "flowspan view takes OTLP by POST"),
         (b"x", {"content_encoding": "br"}, 400, "content-encoding 'br': expected gzip"),
         (b"", {"content_length": "99999999999"}, 413, "a request of 99,999,999,999 bytes"),
-        (b"", {"content_length": "many"}, 400, ""),
+        (b"", {"content_length": "many"}, 400, "content-length 'many': expected a number"),
     ],
 )
 def test_what_is_wrong_is_answered(
@@ -255,6 +257,48 @@ def test_a_bomb_is_not_unpacked(listening: Listening, monkeypatch: pytest.Monkey
 
     assert status == 413
     assert json.loads(said)["message"] == "a request of more than 10,000 bytes, unpacked"
+
+
+@pytest.mark.parametrize("size", [b"-1", b"0x10", b"", b"1_0", b"f" * 17])
+def test_a_chunk_of_no_size_is_refused(listening: Listening, size: bytes):
+    """At once: nothing behind it is read, were it without an end."""
+    with socket.create_connection(("127.0.0.1", listening.port), timeout=20) as odd:
+        odd.sendall(
+            b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n" + size + b"\r\n"
+        )
+        assert odd.recv(4096).startswith(b"HTTP/1.1 400 ")
+    assert listening.post(BODY)[0] == 200
+
+
+def test_requests_at_once_have_a_bound_over_grpc(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+):
+    """Many streams that never end hold no more than two requests may."""
+    monkeypatch.setattr(_receiver_grpc, "MAX_BODY", 10_000)
+    client = H2Connection()
+    client.initiate_connection()
+    for stream in range(1, 9, 2):
+        client.send_headers(
+            stream,
+            [
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":authority", "x"),
+                (":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+                ("content-type", "application/grpc"),
+            ],
+        )
+        client.send_data(stream, b"\0" + b"x" * 8_000)
+    with socket.create_connection(("127.0.0.1", listening.port), timeout=20) as odd:
+        odd.sendall(client.data_to_send())
+        refused = set()
+        while len(refused) < 2:
+            for event in client.receive_data(odd.recv(65536)):
+                if isinstance(event, ResponseReceived):
+                    assert (b"grpc-status", b"14") in event.headers
+                    refused.add(event.stream_id)
+    assert refused == {5, 7}
 
 
 @pytest.mark.parametrize("path", ["/v1/metrics", "/v1/logs"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowspan.cli.doctor._lines import Line, Section, State
 from flowspan.cli.doctor._settings import Settings
+from flowspan.config import Config
 
 _ENDPOINT = "http://localhost:4318"
 
@@ -72,6 +73,13 @@ def line(settings: Settings, collector: str) -> Line:
             "a sampler that lets traces through",
             "take OTEL_TRACES_SAMPLER out",
         )
+    if "ratio" in config.sampler and config.sampler_arg is not None and not _part(config):
+        return _line(
+            State.WRONG,
+            f"flowspan's own, which records nothing: OTEL_TRACES_SAMPLER_ARG={config.sampler_arg}",
+            "a part of the traces above 0",
+            "set OTEL_TRACES_SAMPLER_ARG to 1 for all of them",
+        )
     why = sources["exporters"] or sources["endpoint"] or "FLOWSPAN_EXPORT"
     if config.export == "always":
         seen = "flowspan's own, beside whichever is set: FLOWSPAN_EXPORT is always"
@@ -82,6 +90,13 @@ def line(settings: Settings, collector: str) -> Line:
     return _line(
         State.WELL, seen, "an application that sets a provider first has its own used instead"
     )
+
+
+def _part(config: Config) -> float:
+    try:
+        return float(config.sampler_arg or 0)
+    except ValueError:
+        return 1.0  # the SDK's, for what is no number
 
 
 def provider_in_this_process() -> str:

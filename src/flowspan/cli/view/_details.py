@@ -93,9 +93,13 @@ def _pretty(value: Any) -> str:
         if not value.lstrip().startswith(("{", "[")):
             return value
         try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return str(value)
+            return _indented(orjson.loads(value))
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
+            return value  # it is none, or too deep to be read by anybody
+    return _indented(value)
+
+
+def _indented(value: Any) -> str:
     return orjson.dumps(jsonable(value), option=orjson.OPT_INDENT_2).decode()
 
 

@@ -198,7 +198,7 @@ def _jaeger_batches(trace: Any) -> Iterator[Batch]:
     try:
         for resource, scope, spans in _jaeger.as_otlp(trace):
             yield Batch(resource, scope, spans)
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
         raise Unreadable(_NOT_OTLP) from None
 
 

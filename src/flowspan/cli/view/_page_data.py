@@ -62,7 +62,7 @@ def kind_of(span: Span) -> str:
     kind = kind or _OPENINFERENCE.get(str(given.get(semconv.OPENINFERENCE_SPAN_KIND)))
     component = given.get(semconv.COMPONENT_TYPE)
     if kind is None and component is not None:
-        kind = str(component) if component in _COMPONENTS else "component"
+        kind = str(component) if str(component) in _COMPONENTS else "component"
     if kind is None:
         kind = next((k for k, names in _BY_ATTRIBUTE if any(n in given for n in names)), "span")
     return kind

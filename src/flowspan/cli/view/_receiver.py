@@ -7,6 +7,7 @@ are taken and forgotten: an application that sends them as well is not to retry 
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import zlib
@@ -25,11 +26,14 @@ from flowspan.cli.view._values import origin_of, span_of
 from flowspan.delivery._wire import framed, tag, varint
 
 MAX_BODY: Final = 64 << 20
-_MAX_UNPACKED: Final = 256 << 20
+_MAX_UNPACKED: Final = MAX_BODY
 _IDLE: Final = 600.0  # seconds that a connection may say nothing
 _PREFACE: Final = b"PRI * HTTP/2"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+_CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,16}")
 _IGNORED: Final = ("/v1/metrics", "/v1/logs", "/v1development/profiles")
+
+_reading: Final = threading.Lock()
 
 Take = Callable[[list[Span]], None]
 
@@ -141,8 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._body()
         except ValueError as error:
             self.close_connection = True
-            status = 413 if isinstance(error, TooLarge) else 400
-            self._answer(status, str(error), kind)
+            self._answer(_status_of(error), str(error), kind)
             return
         if path in _IGNORED:
             self._answer(200, "", kind)
@@ -152,9 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(415, f"content-type {kind!r}: expected {PROTOBUF} or {JSON}", kind)
         else:
             try:
-                spans, rejected = read(body, kind, self.server.store)
+                encoding = self.headers.get("content-encoding", "").strip().lower()
+                spans, rejected = read(body, encoding, kind, self.server.store)
             except ValueError as error:
-                self._answer(400, str(error), kind)
+                self._answer(_status_of(error), str(error), kind)
                 return
             self.server.take(spans)
             self._answer(200, "", kind, rejected)
@@ -163,17 +167,20 @@ class _Handler(BaseHTTPRequestHandler):
         if "chunked" in self.headers.get("transfer-encoding", "").lower():
             body = self._chunks()
         else:
-            size = int(self.headers.get("content-length") or 0)
-            if size < 0 or size > MAX_BODY:
+            given = self.headers.get("content-length") or "0"
+            if not (given.isascii() and given.isdigit()):
+                raise ValueError(f"content-length {given!r}: expected a number of bytes")
+            size = int(given[:20])
+            if size > MAX_BODY:
                 raise TooLarge(f"a request of {size:,} bytes: expected at most {MAX_BODY:,}")
             body = self.rfile.read(size)
             if len(body) < size:
                 raise ValueError("the request ends in the middle")
-        return unpacked(body, self.headers.get("content-encoding", "").strip().lower())
+        return body
 
     def _chunks(self) -> bytes:
         body = bytearray()
-        while size := int(self.rfile.readline(64).partition(b";")[0], 16):
+        while size := self._chunk_size():
             if len(body) + size > MAX_BODY:
                 raise TooLarge(f"a request of more than {MAX_BODY:,} bytes")
             body += self.rfile.read(size)
@@ -181,6 +188,13 @@ class _Handler(BaseHTTPRequestHandler):
         while self.rfile.readline(1 << 16).strip():  # trailers
             pass
         return bytes(body)
+
+    def _chunk_size(self) -> int:
+        line = self.rfile.readline(1 << 10)
+        digits = line.partition(b";")[0].strip()
+        if not line.endswith(b"\n") or not _CHUNK_SIZE.fullmatch(digits):
+            raise ValueError("the request ends in the middle, or its chunks are none")
+        return int(digits, 16)
 
     def _answer(self, status: int, message: str, kind: str, rejected: Rejected = _NONE) -> None:
         """With OTLP's response, or google.rpc.Status for what went wrong, as it was asked."""
@@ -210,6 +224,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 class TooLarge(ValueError):
     """A request beyond what is taken at once."""
+
+
+def _status_of(error: ValueError) -> int:
+    return 413 if isinstance(error, TooLarge) else 400
 
 
 def unpacked(body: bytes, encoding: str) -> bytes:
@@ -243,8 +261,17 @@ def unpacked(body: bytes, encoding: str) -> bytes:
     raise ValueError(f"content-encoding {encoding!r}: expected gzip, deflate, zstd or none")
 
 
-def read(body: bytes, kind: str, store: Store) -> tuple[list[Span], Rejected]:
-    """The spans of a request. Raises ValueError if it is none; one bad span is only rejected."""
+def read(body: bytes, encoding: str, kind: str, store: Store) -> tuple[list[Span], Rejected]:
+    """
+    The spans of a request. Raises ValueError if it is none; one bad span is only rejected.
+
+    One at a time: what a request becomes in memory may be many times as large as it came.
+    """
+    with _reading:
+        return _read(unpacked(body, encoding), kind, store)
+
+
+def _read(body: bytes, kind: str, store: Store) -> tuple[list[Span], Rejected]:
     if kind == PROTOBUF:
         return list(_protobuf.spans_of(body, store)), _NONE
     try:

@@ -24,14 +24,14 @@ from h2.events import (
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 
-from flowspan.cli.view._receiver import MAX_BODY, PROTOBUF, Take, TooLarge, read, response, unpacked
+from flowspan.cli.view._receiver import MAX_BODY, PROTOBUF, Take, TooLarge, read, response
 from flowspan.cli.view._stored import Store
 
 _SERVICES: Final = "/opentelemetry.proto.collector."
 _TRACES: Final = f"{_SERVICES}trace.v1.TraceService/Export"
 _IGNORED: Final = ("metrics.v1.MetricsService", "logs.v1.LogsService")
 _WINDOW: Final = 4 << 20
-_OK, _INVALID, _EXHAUSTED, _UNIMPLEMENTED = 0, 3, 8, 12
+_OK, _INVALID, _EXHAUSTED, _UNIMPLEMENTED, _UNAVAILABLE = 0, 3, 8, 12, 14
 
 
 @dataclass(slots=True)
@@ -93,10 +93,11 @@ class _Connection:
                 return
             request.body += event.data or b""
             if len(request.body) > MAX_BODY + 5:
-                del self._requests[event.stream_id]
                 said = f"a request of more than {MAX_BODY:,} bytes"
-                self._refuse(event.stream_id, _EXHAUSTED, said)
-                self._h2.reset_stream(event.stream_id, ErrorCodes.NO_ERROR)
+                self._give_up(event.stream_id, _EXHAUSTED, said)
+            elif sum(len(each.body) for each in self._requests.values()) > 2 * MAX_BODY:
+                said = f"requests of more than {2 * MAX_BODY:,} bytes at once"
+                self._give_up(event.stream_id, _UNAVAILABLE, said)
         elif isinstance(event, StreamEnded):
             assert event.stream_id is not None
             request = self._requests.pop(event.stream_id, None)
@@ -117,8 +118,8 @@ class _Connection:
         message = b""
         if path == _TRACES:
             try:
-                body = _message(bytes(request.body), request.headers.get("grpc-encoding", ""))
-                spans, rejected = read(body, PROTOBUF, self._store)
+                body, encoding = _message(request)
+                spans, rejected = read(body, encoding, PROTOBUF, self._store)
             except ValueError as error:
                 code = _EXHAUSTED if isinstance(error, TooLarge) else _INVALID
                 self._refuse(stream, code, str(error))
@@ -128,6 +129,12 @@ class _Connection:
         self._h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
         self._h2.send_data(stream, b"\0" + len(message).to_bytes(4, "big") + message)
         self._h2.send_headers(stream, [("grpc-status", str(_OK))], end_stream=True)
+
+    def _give_up(self, stream: int, code: int, message: str) -> None:
+        """Of a request that is not read to its end."""
+        del self._requests[stream]
+        self._refuse(stream, code, message)
+        self._h2.reset_stream(stream, ErrorCodes.NO_ERROR)
 
     def _refuse(self, stream: int, code: int, message: str) -> None:
         said = "".join(c if " " <= c <= "~" and c != "%" else "?" for c in message)
@@ -140,8 +147,9 @@ class _Connection:
         self._h2.send_headers(stream, headers, end_stream=True)
 
 
-def _message(framed: bytes, encoding: str) -> bytes:
-    """The one message of a call."""
+def _message(request: _Request) -> tuple[bytes, str]:
+    """The one message of a call, and how it is packed."""
+    framed = bytes(request.body)
     if len(framed) < 5 or int.from_bytes(framed[1:5], "big") != len(framed) - 5:
         raise ValueError("not one gRPC message")
-    return unpacked(framed[5:], encoding if framed[0] else "")
+    return framed[5:], request.headers.get("grpc-encoding", "") if framed[0] else ""

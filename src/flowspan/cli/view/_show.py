@@ -25,6 +25,7 @@ from flowspan.cli.view._tree import Tree
 
 _MAX_WIDTH: Final = 140
 _MIN_WIDTH: Final = 32
+_MAX_ID: Final = 1_024  # letters of a run's id, as flowspan records it
 LISTED: Final = 50
 DRAWN: Final = 2_000
 
@@ -64,7 +65,7 @@ def summary(found: Analysis, width: int) -> Iterator[Text]:
     parts.extend(oddities(trace))
     parts.append(f"trace {trace.trace_id}")
     if run_id := trace.root.attributes.get(semconv.RUN_ID):
-        parts.append(f"run {one_line(str(run_id))}")
+        parts.append(f"run {one_line(str(run_id)[:_MAX_ID])}")
     line = ""
     for part in filter(None, parts):
         if line and len(line) + 2 + len(part) > width:

@@ -29,7 +29,11 @@ _KINDS: Final = {
     )
 }
 _STATUSES: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
+MAX_DEPTH: Final = 48
+"""Of values within values: written as OTLP's JSON they are four times as deep, and orjson has its
+end at 254."""
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
+_TOO_DEEP: Final = "values within values, too many to be OTLP"
 _NO_ID: Final = {"0" * 16, "0" * 32}
 
 
@@ -130,8 +134,11 @@ class StoredJson(Stored):
 def _packed(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
-    except orjson.JSONEncodeError:  # a lone surrogate, or a number beyond 64 bits
-        return json.dumps(value).encode()
+    except orjson.JSONEncodeError:  # a lone surrogate, a number beyond 64 bits, or too deep
+        try:
+            return json.dumps(value).encode()
+        except RecursionError:
+            raise ValueError(_TOO_DEEP) from None
 
 
 def _unpacked(data: bytes) -> Any:
@@ -145,7 +152,7 @@ def _or_nothing(read: Any, value: Any, nothing: Any) -> Any:
     """Of what hangs on a span, a wrong value costs only itself."""
     try:
         return read(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return nothing
 
 
@@ -153,20 +160,22 @@ def _mappings(items: Any) -> Iterable[Raw]:
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else ()
 
 
-def attributes_of(pairs: Any) -> Mapping[str, Any]:
+def attributes_of(pairs: Any, depth: int = 0) -> Mapping[str, Any]:
     """A list of `KeyValue`s; what is none of them is left out."""
     found = {
-        str(pair["key"]): _or_nothing(value_of, pair.get("value"), None)
+        str(pair["key"]): _or_nothing(lambda value: value_of(value, depth), pair.get("value"), None)
         for pair in _mappings(pairs)
         if "key" in pair
     }
     return found or NO_ATTRIBUTES
 
 
-def value_of(any_value: Any) -> Any:
+def value_of(any_value: Any, depth: int = 0) -> Any:
     """An `AnyValue`: a mapping of one key, its type; an empty one is None."""
     if not any_value:
         return None
+    if depth > MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
     if not isinstance(any_value, dict):
         raise ValueError("an attribute without its type")
     for kind, value in any_value.items():
@@ -181,10 +190,17 @@ def value_of(any_value: Any) -> Any:
         if kind == "bytesValue":
             return base64.b64decode(value)
         if kind == "arrayValue":
-            return [value_of(item) for item in (value or {}).get("values") or ()]
+            return [value_of(item, depth + 1) for item in _members(value)]
         if kind == "kvlistValue":
-            return dict(attributes_of((value or {}).get("values")))
+            return dict(attributes_of(_members(value), depth + 1))
     return None
+
+
+def _members(value: Any) -> list[Any]:
+    members = value.get("values") if isinstance(value, dict) else value
+    if members and not (isinstance(value, dict) and isinstance(members, list)):
+        raise ValueError("a list of values that is none")
+    return members or []
 
 
 def id_of(text: Any, digits: int = 0) -> str:
@@ -213,7 +229,8 @@ def _enum(value: Any, names: Mapping[str, int]) -> int:
         return 0
     if isinstance(value, str) and not value.isdigit():
         return names.get(value.upper(), 0)
-    return _number(value)
+    number = _number(value)
+    return number if 0 <= number < 1 << 31 else 0
 
 
 def _number(value: Any) -> int:
