@@ -668,6 +668,9 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     for processor in _forking.__dict__.pop("processors", ()):
         processor._after_fork_in_child()
+    for processor in list(_live):
+        if processor._pid != os.getpid():  # another thread made it while this one was forking
+            processor._after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
