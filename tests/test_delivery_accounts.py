@@ -349,7 +349,7 @@ def test_what_is_being_sent_from_memory_at_the_end_goes_to_a_disk_that_has_room_
 def test_what_fails_on_the_way_back_to_the_disk_waits_in_memory(
     collector: Collector, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any
 ):
-    """Whatever it is; the span that was written before stays written, and all are in one account."""
+    """Whatever it is; the span written before stays written, and each is in one account."""
     (tmp_path / "link").symlink_to(tmp_path)
     collector.refuse()
     processor = make(spool_dir=str(tmp_path / "link"), durability="strict")
