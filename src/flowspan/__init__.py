@@ -60,15 +60,17 @@ _HOMES = {
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        found = getattr(import_module(f"flowspan.{_MODULES[name]}"), name)
-    elif name in ("logs", "propagation", *_HOMES):
-        found = import_module(f"flowspan.{name}")
-    else:
-        raise AttributeError(f"module 'flowspan' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # or a type checker would believe in any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            found = getattr(import_module(f"flowspan.{_MODULES[name]}"), name)
+        elif name in ("logs", "propagation", *_HOMES):
+            found = import_module(f"flowspan.{name}")
+        else:
+            raise AttributeError(f"module 'flowspan' has no attribute {name!r}")
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
