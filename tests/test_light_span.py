@@ -486,7 +486,11 @@ def test_it_has_the_private_names_that_others_reach_for():
         ended: Any = watching.ended[0]
         ended._name += " again"
         ended._status = Status(StatusCode.ERROR, "bad")
-        ended._attributes = {**ended._attributes, "a": "masked"}
+        encode = Encoder(on_failure=_raise).encode
+        kept, ended._attributes = ended._attributes, None
+        assert told(ended)["attributes"] == []
+        assert parsed(encode([ended])[0].body) == stock([ended])
+        ended._attributes = {**kept, "a": "masked"}
         shown = told(ended)
         assert shown["attributes"] == [("from a processor", True), ("a", "masked")]
         seen.append(

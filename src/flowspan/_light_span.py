@@ -261,8 +261,8 @@ class LightSpan(sdk.Span):
     def attributes(self) -> Mapping[str, Any]:
         """As they are now: those of an open span do not change under whoever reads them."""
         if self.end_time is None:
-            return MappingProxyType(self.values.copy())
-        return MappingProxyType(self.values)
+            return MappingProxyType((self.values or {}).copy())
+        return MappingProxyType(self.values or {})  # None where somebody has taken them away
 
     @property
     def events(self) -> tuple[Event, ...]:
