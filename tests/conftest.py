@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import backends
 import certificates as authority
 import flowspan
 from collectors import Raw
@@ -39,6 +40,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Undelivered spans wait below here, not in the developer's own directory.
 _state = tempfile.TemporaryDirectory(prefix="flowspan-state-")
 os.environ["XDG_STATE_HOME"] = _state.name
+assert backends, "it has looked for the user's cache"
 os.environ["XDG_CACHE_HOME"] = os.path.join(_state.name, "cache")  # and the demo's page
 
 

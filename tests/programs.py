@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Program:
                 stderr=stderr,
                 cwd=log.parent,
                 pass_fds=pass_fds,
+                start_new_session=True,
             )
         self.pid = self._process.pid
 
@@ -82,8 +83,8 @@ class Program:
         return self._log.read_text()
 
     def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        with suppress(ProcessLookupError):  # its children, too, that hang
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.communicate()
 
 

@@ -119,3 +119,34 @@ def test_a_name_is_imported_when_it_is_asked_for():
     )
     environment = os.environ | {"OTEL_PROPAGATORS": "nobody-offers-it"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_waits_for_a_name_that_is_being_imported():
+    """Or the child would wait for ever for a thread that only its parent has."""
+    program = """
+import os, sys, threading, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "flowspan.service":
+            importing.set()
+            time.sleep(0.5)  # the fork comes meanwhile
+
+importing = threading.Event()
+sys.meta_path.insert(0, Slow())
+import flowspan
+thread = threading.Thread(target=lambda: flowspan.run)
+thread.start()
+importing.wait()
+child = os.fork()
+with flowspan.run("r"):
+    pass
+if child:
+    _, status = os.waitpid(child, 0)
+    thread.join()
+    assert status == 0, status
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0

@@ -8,7 +8,9 @@ PYTEST_DONT_REWRITE: the package has a pytest plugin, so pytest would warn where
 before pytest was.
 """
 
+import os
 from importlib import import_module
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from flowspan._version import __version__
@@ -59,18 +61,30 @@ _HOMES = {
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
+# A fork waits for it: a child waits for ever for a module that a thread of its parent imports.
+_LOADING = RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_LOADING.acquire,
+        after_in_parent=_LOADING.release,
+        after_in_child=_LOADING.release,
+    )
+
 
 if not TYPE_CHECKING:  # or a type checker would believe in any name
 
     def __getattr__(name: str) -> Any:
-        if name in _MODULES:
-            found = getattr(import_module(f"flowspan.{_MODULES[name]}"), name)
-        elif name in ("logs", "propagation", *_HOMES):
-            found = import_module(f"flowspan.{name}")
-        else:
+        # First, and without the lock: `from flowspan import _guard` asks here as well, in the
+        # middle of an import that a thread with the lock may be waiting for.
+        if name not in _MODULES and name not in ("logs", "propagation", *_HOMES):
             raise AttributeError(f"module 'flowspan' has no attribute {name!r}")
-        globals()[name] = found
-        return found
+        with _LOADING:
+            if name in _MODULES:
+                found = getattr(import_module(f"flowspan.{_MODULES[name]}"), name)
+            else:
+                found = import_module(f"flowspan.{name}")
+            globals()[name] = found
+            return found
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,8 @@ _PACKAGES: dict[Name, str] = {
     "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger",
     "collector": ".",
 }
+# The user's own, found before a test sets a cache of its own: that one would be built for anew.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 _GO_MINOR = 25
 _NO_GO = (
     f"Go >= 1.{_GO_MINOR} is not installed: "
@@ -52,8 +54,7 @@ def binary(name: Name) -> Path:
 
 
 def _cache_directory() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "flowspan" / "backends"
+    return _CACHE / "flowspan" / "backends"
 
 
 def _fingerprint(source: Path) -> str:
