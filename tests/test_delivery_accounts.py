@@ -18,6 +18,7 @@ from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor
 from flowspan.delivery._exporter import Exporter
 from flowspan.delivery._processor import DeliveryStats
+from flowspan.delivery._spool import Spool
 from flowspan.delivery._storage import Storage
 from flowspan.delivery._transport import Answer, Verdict
 
@@ -342,6 +343,41 @@ def test_what_is_being_sent_from_memory_at_the_end_goes_to_a_disk_that_has_room_
     following = Storage(tmp_path / "spool", on_dropped=lambda spans, reason: None)
     assert following.unsent()[0] == 5
     following.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("a bug")], ids=repr)
+def test_what_fails_on_the_way_back_to_the_disk_waits_in_memory(
+    collector: Collector, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any
+):
+    """Whatever it is; the span written before stays written, and each is in one account."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    collector.refuse()
+    processor = make(spool_dir=str(tmp_path / "link"), durability="strict")
+    end_spans(processor, 3, "in memory")
+    (tmp_path / "link").unlink()
+    assert processor._way is not None
+    storage = processor._way.storage
+    append, calls = Spool.append, []
+
+    def fails_once(spool: Spool, body: bytes, spans: int) -> None:
+        calls.append(body)
+        if len(calls) == 2:
+            raise error
+        append(spool, body, spans)
+
+    monkeypatch.setattr(Spool, "append", fails_once)
+    storage._retry_at = 0.0
+    end_spans(processor, 1, "on disk")
+    stats = processor.stats()
+    assert (stats.ended, stats.waiting, stats.dropped, storage.in_memory()) == (4, 4, {}, 3)
+    assert stats.spool == "memory"
+
+    storage._retry_at = 0.0
+    end_spans(processor, 1, "on disk, too")
+    assert (processor.stats().waiting, storage.in_memory()) == (5, 0)
+    collector.listen()
+    processor.close(5)
+    assert len({span.name for span in collector.spans}) == 5
 
 
 def test_a_metric_that_raises_resends_nothing(collector: Collector, make: Make):

@@ -137,3 +137,52 @@ def test_two_threads_fork_at_once(tmp_path: Path):
     """
 
     assert in_process(code, FLOWSPAN_SPOOL_DIR=str(tmp_path / "spool"))
+
+
+def test_a_processor_that_is_made_during_a_fork(tmp_path: Path, faulty: Collector):
+    """By another thread, after those that were there got ready for it: the child's is its own."""
+    code = """
+    import os
+    made = []
+    busy, forked = threading.Event(), threading.Event()
+
+    def make():
+        processor = DurableSpanProcessor()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(processor)
+        made.append((processor, provider.get_tracer("test")))
+        made[0][1].start_span("of the parent").end()
+        processor.force_flush()
+        with processor._lock:  # it is in the middle of something when the fork comes
+            busy.set()
+            forked.wait()
+
+    def before():  # the last before the fork, as it was registered first
+        threading.Thread(target=make).start()
+        busy.wait()
+
+    os.register_at_fork(before=before)
+    from opentelemetry.sdk.trace import TracerProvider
+    from flowspan.delivery import DurableSpanProcessor
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    processor, tracer = made[0]
+    if not child:
+        tracer.start_span("of the child").end()
+        stats = processor.stats()
+        delivered = processor.close(5)
+        os.write(writing, json.dumps([stats.ended, delivered]).encode())
+        os._exit(0)
+    forked.set()
+    os.close(writing)
+    result = json.loads(os.read(reading, 99) or "0")
+    os.waitpid(child, 0)
+    """
+    env = {
+        "FLOWSPAN_SPOOL_DIR": str(tmp_path / "spool"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": faulty.url,
+    }
+
+    assert in_process(code, **env) == [1, True]
+    assert sorted(span.name for span in faulty.spans) == ["of the child", "of the parent"]

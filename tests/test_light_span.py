@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import logging
@@ -471,6 +472,81 @@ def test_a_processor_may_ask_for_the_readable_span():
     assert seen[0] == seen[1]
 
 
+def test_it_has_the_private_names_that_others_reach_for():
+    """To read, as OpenInference does, and to write, where nothing public would do."""
+    seen = []
+    for provider, watching in both():
+        parent = set_span_in_context(NonRecordingSpan(SpanContext(1, 2, is_remote=True)), Context())
+        span: Any = provider.get_tracer("s").start_span("it", parent, start_time=3)
+        span._attributes["a"] = 1
+        span._name = "renamed"
+        span.add_event("e", {"b": 2}, 4)
+        span.add_link(SpanContext(5, 6, is_remote=False))
+        span.end(7)
+        ended: Any = watching.ended[0]
+        ended._name += " again"
+        ended._status = Status(StatusCode.ERROR, "bad")
+        encode = Encoder(on_failure=_raise).encode
+        kept, ended._attributes = ended._attributes, None
+        assert told(ended)["attributes"] == []
+        assert parsed(encode([ended])[0].body) == stock([ended])
+        ended._attributes = {**kept, "a": "masked"}
+        shown = told(ended)
+        assert shown["attributes"] == [("from a processor", True), ("a", "masked")]
+        seen.append(
+            (
+                shown,
+                dict(ended._attributes),
+                ended._name,
+                ended._status.description,
+                tuple(ended._context),
+                ended._parent,
+                ended._kind,
+                ended._resource,
+                ended._instrumentation_scope,
+                ended._start_time,
+                ended._end_time,
+                [event.name for event in ended._events],
+                [link.context.span_id for link in ended._links],
+            )
+        )
+
+    assert seen[0] == seen[1]
+
+
+def test_processors_are_told_that_it_is_ending():
+    """By the SDK's name for it, which LangSmith's processor passes on."""
+    seen = []
+    for provider, _ in both():
+        told_of: list[Any] = []
+
+        class Passing(SpanProcessor):
+            def _on_ending(self, span: Span) -> None:
+                told_of.append(("ending", span.name, span.end_time))  # noqa: B023
+
+            def on_end(self, span: ReadableSpan) -> None:
+                told_of.append(("end", span.name, span.end_time))  # noqa: B023
+
+        tracer = provider.get_tracer("s")
+        provider.add_span_processor(Passing())
+        tracer.start_span("it").end(7)
+        seen.append(told_of)
+
+    assert seen[0] == seen[1] == [("ending", "it", 7), ("end", "it", 7)]
+
+
+def test_it_can_be_copied_once_it_has_ended():
+    """Also in depth; while it is open it cannot, as the SDK's."""
+    for provider, watching in both():
+        span = provider.get_tracer("s").start_span("it", attributes={"a": (1, 2)})
+        span.add_event("e", {"b": 2})
+        with pytest.raises(TypeError):
+            copy.deepcopy(span)
+        span.end()
+        for copied in (copy.copy(watching.ended[0]), copy.deepcopy(watching.ended[0])):
+            assert told(copied) == told(watching.ended[0])
+
+
 # --- its provider
 
 
@@ -527,6 +603,52 @@ def test_it_is_encoded_when_it_ends(faulty, tmp_path):
     (arrived,) = faulty.spans
     assert (arrived.name, [event.name for event in arrived.events]) == ("it", ["e"])
     assert [attribute.key for attribute in arrived.attributes] == ["a", "from a processor"]
+    processor.shutdown()
+
+
+def test_what_a_processor_behind_does_at_its_end_is_exported(faulty, tmp_path):
+    """As it is by the SDK's batch, which looks at the span later. One that does nothing then is no
+    reason to wait."""
+    (_, _), (provider, _) = both()
+    processor = DurableSpanProcessor(endpoint=f"{faulty.url}/v1/traces", spool_dir=str(tmp_path))
+    provider.add_span_processor(processor)
+
+    class AtStart(SpanProcessor):
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+            span.set_attribute("tenant", "t-1")
+
+    class Masking(SpanProcessor):
+        def on_end(self, span: Any) -> None:
+            span._attributes = {**span._attributes, "input.value": "masked"}
+
+    provider.add_span_processor(AtStart())
+    assert processor.encodes_at_end
+    provider.add_span_processor(Masking())
+    provider.get_tracer("s").start_span("it", attributes={"input.value": "secret"}).end()
+
+    assert processor.force_flush()
+    (arrived,) = faulty.spans
+    values = {each.key: each.value.string_value for each in arrived.attributes}
+    assert (values["input.value"], values["tenant"]) == ("masked", "t-1")
+    processor.shutdown()
+
+
+def test_large_ones_do_not_pile_up_behind_small_ones(faulty, tmp_path, monkeypatch):
+    """Between two looks at the queue: it holds 8 MiB, whatever the spans before were like."""
+    monkeypatch.setattr("flowspan.delivery._processor.TICK", 0.5)
+    (_, _), (provider, _) = both()
+    processor = DurableSpanProcessor(endpoint=f"{faulty.url}/v1/traces", spool_dir=str(tmp_path))
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("s")
+    for _ in range(100):
+        tracer.start_span("small").end()
+    processor.force_flush()
+    largest = 0
+    for _ in range(40):
+        tracer.start_span("large", attributes={"input.value": "x" * (1 << 20)}).end()
+        largest = max(largest, sum(len(each.data) for each in processor._queue))
+
+    assert largest <= 9 << 20
     processor.shutdown()
 
 

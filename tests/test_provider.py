@@ -155,6 +155,26 @@ result = names()
     assert len(sink.spans) == (0 if env else 2)
 
 
+def test_a_shutdown_in_the_middle_of_a_first_run_stays_one(sink: Sink):
+    """Nothing is built behind it, which nobody would close."""
+    code = """
+    from flowspan import pipeline
+    opened = pipeline.current_pipeline()
+    opened.shutdown()
+    opened._closed = False
+    wanted = opened._wanted
+
+    def shut_down_meanwhile():
+        opened._closed = True  # another thread's shutdown, between our look and the lock
+        return wanted()
+
+    opened._wanted = shut_down_meanwhile
+    result = [type(opened.tracer()).__name__, opened._own is None]
+    """
+
+    assert in_process(code, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url) == ["NoOpTracer", True]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

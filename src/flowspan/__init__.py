@@ -71,16 +71,20 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def __getattr__(name: str) -> Any:
-    with _LOADING:
-        if name in _MODULES:
-            found = getattr(import_module(f"flowspan.{_MODULES[name]}"), name)
-        elif name in ("logs", "propagation", *_HOMES):
-            found = import_module(f"flowspan.{name}")
-        else:
+if not TYPE_CHECKING:  # or a type checker would believe in any name
+
+    def __getattr__(name: str) -> Any:
+        # First, and without the lock: `from flowspan import _guard` asks here as well, in the
+        # middle of an import that a thread with the lock may be waiting for.
+        if name not in _MODULES and name not in ("logs", "propagation", *_HOMES):
             raise AttributeError(f"module 'flowspan' has no attribute {name!r}")
-        globals()[name] = found
-        return found
+        with _LOADING:
+            if name in _MODULES:
+                found = getattr(import_module(f"flowspan.{_MODULES[name]}"), name)
+            else:
+                found = import_module(f"flowspan.{name}")
+            globals()[name] = found
+            return found
 
 
 def __dir__() -> list[str]:

@@ -4,15 +4,16 @@ A span that does what the SDK's does, at a third of the cost; `_light_tracer` ma
 To its user and to processors it is the SDK's `Span`: limits, warnings, values that are frozen and
 put right are the SDK's own. Nearly every attribute is a plain value under a short name: such are
 taken as they are, and what is only looked at by exporters (`Event`, `Link`) is made when asked for.
-Built on public seams: every public name of the SDK's span is overridden, none of its private ones
-is used. Leans on the SDK alone.
+Built on public seams: every public name of the SDK's span is overridden, and nothing here needs its
+private ones; those that others are known to reach for are there as well. Leans on the SDK alone.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from time import time_ns
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple
@@ -47,6 +48,8 @@ class Recorder(NamedTuple):
     """Attributes of a span."""
     takes_any_length: bool
     """Whether these are as long as they like, as they are by default."""
+    on_ending: Callable[[sdk.Span], None]
+    """What the SDK tells its processors before `on_end`; some pass it on."""
 
 
 class LightSpan(sdk.Span):
@@ -229,7 +232,9 @@ class LightSpan(sdk.Span):
         if ended:
             logger.warning("Calling end() on an ended span.")
         else:
-            self._recorder.processor.on_end(self)
+            recorder = self._recorder
+            recorder.on_ending(self)
+            recorder.processor.on_end(self)
 
     def __exit__(
         self,
@@ -256,8 +261,8 @@ class LightSpan(sdk.Span):
     def attributes(self) -> Mapping[str, Any]:
         """As they are now: those of an open span do not change under whoever reads them."""
         if self.end_time is None:
-            return MappingProxyType(self.values.copy())
-        return MappingProxyType(self.values)
+            return MappingProxyType((self.values or {}).copy())
+        return MappingProxyType(self.values or {})  # None where somebody has taken them away
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -280,6 +285,13 @@ class LightSpan(sdk.Span):
     def to_json(self, indent: int | None = 4) -> str:
         text: str = self._readable_span().to_json(indent)
         return text
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
+        """Of one that has ended, as of the SDK's."""
+        if self.end_time is None:
+            raise TypeError("an open span cannot be copied")
+        copied: ReadableSpan = deepcopy(self._readable_span(), memo)
+        return copied
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name="{self.name}", context={self.context})'
@@ -344,6 +356,25 @@ class LightSpan(sdk.Span):
         if most is not None and len(links) > most:
             del links[0]
             self.dropped_links += 1
+
+
+# What is private there, under the names that processors and instrumentations of others read, and
+# write where it cannot be done otherwise: a name that is put right, an attribute that is masked.
+for _public, _private in {
+    "context": "_context",
+    "end_time": "_end_time",
+    "instrumentation_scope": "_instrumentation_scope",
+    "kind": "_kind",
+    "name": "_name",
+    "parent": "_parent",
+    "resource": "_resource",
+    "start_time": "_start_time",
+    "status": "_status",
+    "values": "_attributes",
+    "events": "_events",
+    "links": "_links",
+}.items():
+    setattr(LightSpan, _private, vars(LightSpan)[_public])
 
 
 def _kept(

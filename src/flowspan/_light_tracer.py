@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.environment_variables import OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -42,6 +42,7 @@ class LightTracerProvider(sdk.TracerProvider):
     ) -> None:
         self._limits = span_limits
         self._light: dict[trace.Tracer, LightTracer] = {}
+        self._encoding: list[Any] = []
         super().__init__(
             sampler=sampler,
             resource=resource,
@@ -49,6 +50,19 @@ class LightTracerProvider(sdk.TracerProvider):
             id_generator=id_generator,
             span_limits=span_limits,
         )
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """
+        One that sees spans at their end may do something to them there.
+
+        So those before it that would encode them at once, by `encodes_at_end`, do it later.
+        """
+        super().add_span_processor(span_processor)
+        if hasattr(span_processor, "encodes_at_end"):
+            self._encoding.append(span_processor)
+        elif type(span_processor).on_end is not SpanProcessor.on_end:
+            for processor in self._encoding:
+                processor.encodes_at_end = False
 
     def get_tracer(
         self,
@@ -98,6 +112,7 @@ class LightTracer(sdk.Tracer):
             tracer.instrumentation_info,
             limits.max_span_attributes,
             limits.max_span_attribute_length is None,
+            getattr(tracer.span_processor, "_on_ending", _nothing),  # private there, for now
         )
 
     def start_span(
@@ -150,6 +165,10 @@ class LightTracer(sdk.Tracer):
         )
         self.span_processor.on_start(span, parent_context=context)
         return span
+
+
+def _nothing(span: sdk.Span) -> None:
+    """What a processor does that is not told of an ending."""
 
 
 def _counts_spans() -> bool:

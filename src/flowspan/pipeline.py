@@ -105,6 +105,7 @@ class Pipeline:
                     semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL
                 )
             self._tracer, self._seen = tracer, provider
+            return tracer
         return self._tracer
 
     def _provider(self) -> TracerProvider | None:
@@ -137,8 +138,8 @@ class Pipeline:
 
     def _build(self) -> None:
         with self._lock:
-            if self._own is not None or self._own_failed:
-                return
+            if self._own is not None or self._own_failed or self._closed:
+                return  # another thread was faster
             try:
                 if self.config.config_file is not None and _declared(self.config.config_file):
                     self._own_failed = True  # the file's provider is the global one now

@@ -95,6 +95,11 @@ def test_runs(flowspan_spans: RecordedSpans) -> None:
     print(name, status, inputs, left)
 
 
+def wrong() -> None:
+    """Names are imported when they are asked for, and yet only those that there are."""
+    _ = flowspan.configur  # type: ignore[attr-defined]
+
+
 def use() -> None:
     length: int = plain("?")
     found: list[str] = asyncio.run(search("?"))

@@ -215,7 +215,8 @@ class Encoder:
         else:
             remote = _SPAN_FLAGS[parent.is_remote is True]
             out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"), remote)
-        self._span_attributes(span.values.copy(), out)
+        if span.values:
+            self._span_attributes(span.values.copy(), out)
         if dropped := span.dropped_attributes:
             out += (b"\x50", _count(dropped))
         for record in span.event_records.copy():

@@ -203,6 +203,7 @@ class DurableSpanProcessor(SpanProcessor):
         self._max_queue_size = self.config.batch.max_queue_size
         self._chunk = min(_CHUNK, self.config.batch.max_export_batch_size)
         self._way: _Way | None = None  # opened with the first span
+        self.encodes_at_end = True  # spans of ours; a provider of ours says where it must not be
         self._record: Callable[[float, str], None] | None = None
         self._begin()
         self._register_exit()
@@ -276,7 +277,10 @@ class DurableSpanProcessor(SpanProcessor):
             self._count_late(1)
             return
         self._open.pop(context.span_id, None)
-        self._queue.append(self._encoded(span) if type(span) is LightSpan else span)
+        if type(span) is LightSpan and self.encodes_at_end:
+            self._queue.append(self._encoded(span))
+        else:
+            self._queue.append(span)
         if self._strict or self._closed:  # closed since we looked
             self._drain()
         elif len(self._queue) > self._limit:
@@ -291,9 +295,13 @@ class DurableSpanProcessor(SpanProcessor):
         One that cannot be encoded is tried there again, and counted.
         """
         try:
-            return self._encoder.encode_one(span)
+            encoded = self._encoder.encode_one(span)
         except Exception:  # noqa: BLE001 - on_end of the application
             return span
+        size = len(encoded.data)
+        if size * self._limit > _QUEUE_BYTES:  # larger than those before it
+            self._limit = _QUEUE_BYTES // size
+        return encoded
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """
@@ -668,6 +676,9 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     for processor in _forking.__dict__.pop("processors", ()):
         processor._after_fork_in_child()
+    for processor in list(_live):
+        if processor._pid != os.getpid():  # another thread made it while this one was forking
+            processor._after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):

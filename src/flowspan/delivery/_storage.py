@@ -130,7 +130,7 @@ class Storage:
                 self._is_opening = False
         return self._spool
 
-    def _failed(self, error: OSError) -> None:
+    def _failed(self, error: BaseException) -> None:
         with self._lock:
             self._is_failing = True
             self._retry_at = time.monotonic() + self._delay
@@ -139,7 +139,8 @@ class Storage:
             str(error)
             if isinstance(error, _platform.Refused)
             else (
-                f"the spool directory {self._directory} cannot be used: {error.strerror or error}"
+                f"the spool directory {self._directory} cannot be used: "
+                f"{getattr(error, 'strerror', None) or str(error) or type(error).__name__}"
             )
         )
         self._say_once(
@@ -167,9 +168,9 @@ class Storage:
                 spool.append(taken.body, taken.spans)
             except BaseException as error:
                 self._memory.put_back(taken)
-                if not isinstance(error, OSError):
+                self._failed(error)  # whatever it is: what comes next goes to memory, behind it
+                if not isinstance(error, Exception):
                     raise
-                self._failed(error)
                 return
             with self._lock:
                 self._moves += 1

@@ -60,7 +60,8 @@ def write(traces: Sequence[Trace], file: TextIO) -> None:
 
 
 def _source(name: str) -> str:
-    return files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+    page = files(__package__) / "page" / name  # one at a time: Python 3.10 takes no more
+    return page.read_text(encoding="utf-8")
 
 
 def _json(value: Any) -> str:
