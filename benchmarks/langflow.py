@@ -207,7 +207,7 @@ def sinks_of(arguments: list[str]) -> dict[str, RawSink]:
     except OSError as error:
         sys.exit(
             f"port 4318 of 127.0.0.1 cannot be had ({error.strerror}): flowspan exports to it "
-            "where no endpoint is set; stop the collector that listens there, or choose other servers"
+            "where no endpoint is set; stop what listens there, or choose other servers"
         )
 
 
