@@ -108,7 +108,8 @@ def test_each_row_of_the_matrix_names_a_test_that_exists():
     assert len(rows) > 20
     for row in rows:
         named = re.search(r"`(test_\w+\.py)[^|]*\|$", row)
-        assert named and named[1] in files, row
+        assert named is not None, row
+        assert named[1] in files, row
 
 
 ALL_PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
