@@ -70,7 +70,7 @@ def test_a_failure_of_theirs_is_not_hidden(badly_off: Langflow, without_us: Lang
         (log,) = langflow.home.glob("langflow-*.log")
 
         said = wait_for(
-            lambda log=log: set(RAISED.findall(log.read_text())),  # type: ignore[misc]
+            lambda log=log: set(RAISED.findall(log.read_text())),
             until=lambda said: len(said) == 3,
             timeout=ARRIVES_IN,
         )

@@ -57,7 +57,7 @@ async def flow(service: Any) -> None:
     await heard("end", lambda: service.end_tracers({}, None))
 
 
-langflow_service._get_traceloop_tracer = lambda: Unready  # type: ignore[assignment]
+langflow_service._get_traceloop_tracer = lambda: Unready
 get_service_manager().factories[ServiceType.TRACING_SERVICE] = SimpleNamespace(
     dependencies=[], create=theirs
 )
