@@ -4,7 +4,8 @@ What flowspan costs a run in the process of lfx. A minute; no server, no client,
 The six components of benchmarks/langflow.py, in turns with a tracing service that does nothing and
 with flowspan's, whose spans go to a collector in another process. CPU time of the thread that runs
 the flow and of all others (the exporter's), by the processor's clock: a machine that others use
-disturbs it little. `ROUNDS` times 10 runs each; medians. `--profile` shows where the time goes.
+disturbs it less than a wall clock. `ROUNDS` times 10 runs each, and medians of what flowspan adds
+within a round. `--profile` shows where the time goes.
 
     .venv-langflow/bin/python benchmarks/in_lfx.py
 """
@@ -26,8 +27,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import flowspan
+from flowspan.pipeline import Pipeline
+
 ROOT = Path(__file__).parents[1]
-ROUNDS = int(os.environ.get("ROUNDS", "20"))
+ROUNDS = int(os.environ.get("ROUNDS", "15"))
 RUNS = 10  # a round
 PAYLOAD: dict[str, Any] = {}  # the flow, as it is exported
 FLOW_ID = "f0000000-0000-4000-8000-000000000001"
@@ -67,58 +71,56 @@ class Nothing:
         yield self
 
 
-async def run(payload: dict[str, Any]) -> tuple[float, float]:
-    """One run; the CPU seconds of this thread for the run, and for making its graph before."""
+async def run(payload: dict[str, Any]) -> float:
+    """One run; the CPU seconds of this thread for it, without making its graph before."""
     from lfx.graph import Graph
 
-    start = time.thread_time()
     graph = Graph.from_payload(payload, flow_id=FLOW_ID, flow_name="Six", user_id=FLOW_ID)
     graph.session_id = "s-1"
-    made = time.thread_time()
+    start = time.thread_time()
     await graph.arun(inputs=[{"input_value": "hello"}], inputs_components=[[]], types=["chat"])
     await asyncio.sleep(0)  # the end of the run is a task of its own
-    return time.thread_time() - made, made - start
+    return time.thread_time() - start
 
 
-async def a_round() -> tuple[float, float]:
+async def a_round(pipeline: Pipeline) -> tuple[float, float]:
     """CPU seconds a run: of the thread that runs the flow, and of all others."""
     gc.collect()
     before, spent, own = time.process_time(), time.thread_time(), 0.0
     for _ in range(RUNS):
-        own += (await run(PAYLOAD))[0]
-    await asyncio.sleep(1.2)  # what the exporter's threads have to do still
+        own += await run(PAYLOAD)
+    if not pipeline.force_flush(30):  # what the exporter's threads have to do still
+        sys.exit("in_lfx: the collector of this benchmark did not take its spans within 30 s")
     spent = time.thread_time() - spent
     return own / RUNS, (time.process_time() - before - spent) / RUNS
 
 
-async def rounds(services: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
+async def rounds(services: dict[str, Any], pipeline: Pipeline) -> dict[str, list[Any]]:
     from lfx.services.manager import get_service_manager
     from lfx.services.schema import ServiceType
 
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in services}
+    figures: dict[str, list[Any]] = {name: [] for name in services}
     profile = cProfile.Profile() if "--profile" in sys.argv else None
-    for number in range(-1, ROUNDS):
-        for name, service in services.items():
+    for number in range(-2, ROUNDS):
+        if number == 0:  # those before were to get warm
+            gc.collect()
+            gc.freeze()  # all that lfx imported: to walk it would fall on one of them by chance
+        order = list(services.items())
+        for name, service in order if number % 2 else reversed(order):
             get_service_manager().services[ServiceType.TRACING_SERVICE] = service
-            if profile is not None and name == "flowspan" and number >= 0:
-                figure = await a_profiled_round(profile)
-            else:
-                figure = await a_round()
-            if number >= 0:  # the first is to get warm
+            profiled = profile if name == "flowspan" and number >= 0 else None
+            if profiled is not None:
+                profiled.enable()
+            figure = await a_round(pipeline)
+            if profiled is not None:
+                profiled.disable()
+            if number >= 0:
                 figures[name].append(figure)
     if profile is not None:
         stats = pstats.Stats(profile)
         stats.sort_stats("tottime").print_stats("flowspan|opentelemetry", 40)
         stats.sort_stats("cumtime").print_stats("flowspan", 40)
     return figures
-
-
-async def a_profiled_round(profile: cProfile.Profile) -> tuple[float, float]:
-    profile.enable()
-    try:
-        return await a_round()
-    finally:
-        profile.disable()
 
 
 def main() -> None:
@@ -138,20 +140,40 @@ def main() -> None:
 
         PAYLOAD.update(json.loads(json.dumps(six_flow.graph.dump(name="Six"), default=str))["data"])
         services = {"nothing": Nothing(), "flowspan": LangflowTracingService()}
+        pipeline = flowspan.configure()
         try:
-            figures = asyncio.run(rounds(services))
+            figures = asyncio.run(rounds(services, pipeline))
         finally:
+            pipeline.shutdown(10)
             collector.terminate()
             collector.wait()
-    nothing, ours = figures["nothing"], figures["flowspan"]
-    print(f"a run with nothing: {statistics.median(own for own, _ in nothing) * 1e3:.2f} ms of CPU")
-    for thread, what in enumerate(("the thread of the flow", "all others")):
-        added = [
-            (after[thread] - before[thread]) * 1e3
-            for after, before in zip(ours, nothing, strict=True)
-        ]
-        low, median, high = statistics.quantiles(added, n=4)
-        print(f"flowspan adds in {what}: {median:.2f} ms, quartiles {low:.2f} to {high:.2f}")
+        stats = pipeline.stats()
+    if stats.exported != stats.ended:
+        sys.exit(f"in_lfx: of {stats.ended} spans {stats.exported} arrived, so no figure counts")
+    report(figures["nothing"], figures["flowspan"])
+
+
+def report(nothing: list[tuple[float, float]], ours: list[tuple[float, float]]) -> None:
+    """Ratios and differences within a round."""
+    alone = statistics.median(map(sum, nothing)) * 1e3
+    print(f"a run with nothing: {alone:.2f} ms of CPU; ", end="")
+    print(f"{len(ours)} rounds of {RUNS} runs, load {os.getloadavg()[0]:.0f}")
+    print("| CPU of a run | ms more | quartiles | ratio to nothing | quartiles |")
+    print("|---|---|---|---|---|")
+    parts = {
+        "the flow's thread": lambda figure: figure[0],
+        "all other threads": lambda figure: figure[1],
+        "together": sum,
+    }
+    for what, part in parts.items():
+        added = [part(own) - part(base) for own, base in zip(ours, nothing, strict=True)]
+        shares = [1 + more / sum(base) for more, base in zip(added, nothing, strict=True)]
+        more = [one * 1e3 for one in statistics.quantiles(added, n=4)]
+        ratio = statistics.quantiles(shares, n=4)
+        print(
+            f"| {what} | {more[1]:.2f} | {more[0]:.2f} to {more[2]:.2f} "
+            f"| {ratio[1]:.2f} | {ratio[0]:.2f} to {ratio[2]:.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ What flowspan costs a real Langflow under load. A quarter of an hour on two core
 servers: with nothing; with an endpoint but without flowspan, where Langflow exports spans of its
 own; with both; with flowspan and no endpoint of Langflow's; with Langflow's Phoenix tracer. Rounds
 are interleaved and each figure is the median of ratios within a round. CPU is that of the server's
-processes. Arguments choose servers, `nothing` among them.
+processes. Arguments choose servers, beside `nothing`.
 
 Needs `.venv-langflow` (tests/in_langflow/install) and port 4318; makes `.venv-langflow-stock`, the
 same without flowspan.
@@ -180,7 +180,41 @@ def whole_traces(bodies: list[bytes]) -> tuple[int, Counter[str]]:
     return len(whole), scopes
 
 
+NO_ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+KINDS: dict[str, tuple[Path, dict[str, str]]] = {
+    "nothing": (STOCK, NO_ENDPOINT),
+    "endpoint, no flowspan": (STOCK, {}),
+    "endpoint and flowspan": (OURS, {}),
+    # Without an endpoint Langflow exports nothing of its own, we to the default one.
+    "flowspan": (OURS, {"OTEL_TRACES_EXPORTER": "otlp", **NO_ENDPOINT}),
+    "Phoenix": (STOCK, NO_ENDPOINT),
+}
+
+
+def environment(name: str, sink: RawSink) -> dict[str, str]:
+    phoenix = {"PHOENIX_COLLECTOR_ENDPOINT": sink.url} if name == "Phoenix" else {}
+    return KINDS[name][1] | phoenix
+
+
+def sinks_of(arguments: list[str]) -> dict[str, RawSink]:
+    """One for each server that was asked for, `nothing` first: all others are compared to it."""
+    unknown = [name for name in arguments if name not in KINDS]
+    if unknown:
+        sys.exit(f"no server is called {unknown[0]!r}; there are {', '.join(map(repr, KINDS))}")
+    chosen = [name for name in KINDS if name in ("nothing", *(arguments or KINDS))]
+    try:
+        return {name: RawSink(4318 if name == "flowspan" else 0) for name in chosen}
+    except OSError as error:
+        sys.exit(
+            f"port 4318 of 127.0.0.1 cannot be had ({error.strerror}): flowspan exports to it "
+            "where no endpoint is set; stop what listens there, or choose other servers"
+        )
+
+
 def main() -> None:
+    if not OURS.exists():
+        sys.exit(f"no Langflow in {OURS.parents[1].name}: tests/in_langflow/install gets it")
+    sinks = sinks_of(sys.argv[1:])
     make_stock()
     with ExitStack() as opened, tempfile.TemporaryDirectory() as scratch:
         dumped = Path(scratch) / "flows"
@@ -198,23 +232,10 @@ def main() -> None:
             print(name, "runs", file=sys.stderr, flush=True)
             return variant
 
-        no_endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
-        phoenix = RawSink()
-        # Without an endpoint Langflow exports nothing of its own, we to the default one.
-        ours_alone = {"OTEL_TRACES_EXPORTER": "otlp", **no_endpoint}
-        kinds = {
-            "nothing": (STOCK, RawSink(), no_endpoint),
-            "endpoint, no flowspan": (STOCK, RawSink(), {}),
-            "endpoint and flowspan": (OURS, RawSink(), {}),
-            "flowspan": (OURS, RawSink(4318), ours_alone),
-            "Phoenix": (STOCK, phoenix, {"PHOENIX_COLLECTOR_ENDPOINT": phoenix.url, **no_endpoint}),
-        }
-        chosen = sys.argv[1:] or list(kinds)
         with ThreadPoolExecutor(2) as starting:
             started = [
-                starting.submit(start, name, python, sink, **env)
-                for name, (python, sink, env) in kinds.items()
-                if name in chosen
+                starting.submit(start, name, KINDS[name][0], sink, **environment(name, sink))
+                for name, sink in sinks.items()
             ]
             variants = [one.result() for one in started]
         time.sleep(6)  # what the warm runs export

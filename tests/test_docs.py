@@ -99,6 +99,19 @@ def test_a_test_that_a_page_names_exists(page: Path):
         assert re.search(rf"^(async )?def {name}\(", tests, re.MULTILINE), f"{file}::{name}"
 
 
+def test_each_row_of_the_matrix_names_a_test_that_exists():
+    """Stock Langflow and ours: one of `tests/in_langflow`, by name, or a whole file of them."""
+    (table,) = re.findall(r"^\| \| stock Langflow .*?\n\n", LANGFLOW, re.MULTILINE | re.DOTALL)
+    rows = table.splitlines()[2:-1]
+    files = {path.name for path in (ROOT / "tests" / "in_langflow").glob("test_*.py")}
+
+    assert len(rows) > 20
+    for row in rows:
+        named = re.search(r"`(test_\w+\.py)[^|]*\|$", row)
+        assert named is not None, row
+        assert named[1] in files, row
+
+
 ALL_PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
 
 

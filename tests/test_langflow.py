@@ -41,3 +41,25 @@ def test_without_an_lfx_that_it_knows_one_sentence_says_so(program: str, said: s
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == f"ImportError: {said}"
+
+
+OTHER_LOGGING = """
+import logging, sys, types
+class InterceptHandler(logging.Handler):
+    def emit(self, record):
+        pass
+logger = sys.modules["lfx.log.logger"] = types.ModuleType("lfx.log.logger")
+logger.InterceptHandler = InterceptHandler
+logging.root.addHandler(InterceptHandler())
+from flowspan._langflow_warnings import show_warnings
+show_warnings()
+logging.getLogger("flowspan").warning("connection refused")
+"""
+
+
+def test_a_line_is_not_lost_with_another_version_of_lfx_logging():
+    """Where it cannot be asked whether it shows a line, the line is on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_LOGGING], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == "flowspan: connection refused\n"

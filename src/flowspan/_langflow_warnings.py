@@ -44,4 +44,7 @@ class _OnStderr(LastResort):
         lfx: Any = sys.modules.get("lfx.log.logger")
         if lfx is None or type(handler) is not getattr(lfx, "InterceptHandler", None):
             return False
-        return not lfx.structlog.get_logger().is_enabled_for(level)
+        try:
+            return not lfx.structlog.get_logger().is_enabled_for(level)
+        except Exception:  # noqa: BLE001 - of another version: twice is better than never
+            return True

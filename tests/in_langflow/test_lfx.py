@@ -216,6 +216,26 @@ def test_what_their_service_raises_is_raised(python: Path, sink: Sink, tmp_path:
     Received(sink).until("session-1", lambda spans: trees(spans) == [{"Flow": below}])
 
 
+def test_a_vendor_tracer_whose_ready_raises(python: Path, sink: Sink, tmp_path: Path):
+    """Langflow guards what it calls of a tracer, not this: the flow hears it as without us."""
+
+    def heard(whose: str) -> list[str]:
+        done = subprocess.run(
+            [python, HERE / "odd" / "unready.py", whose],
+            env=environment(tmp_path, sink),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return [line for line in done.stdout.splitlines() if not line.startswith("{")]
+
+    alone = heard("alone")
+    assert alone == ["start well", "callbacks ready", "event ready", "work well", "end ready"]
+    assert heard("ours") == alone
+    Received(sink).expect("session-1", {"Flow": {"A": {}, "Step": {}}})
+
+
 NO_USAGE = ("_token_usage", "_token_usage.input_tokens", "*")
 NO_EDGE = ("_vertex", "_vertex.incoming_edges", "_vertex.incoming_edges.source_id", "*")
 

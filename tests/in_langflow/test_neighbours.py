@@ -59,24 +59,22 @@ def test_whatever_goes_wrong_the_answers_are_the_same(
     assert hanging.reached.wait(ARRIVES_IN)
 
 
-RAISED = re.compile(
-    r"RuntimeError: (add_trace|end_trace|end|get_langchain_callback|not even made)\b"
-)
+# At the level of a server's log; that a tracer could not be made Langflow says at DEBUG only.
+RAISED = re.compile(r'"exc_value": "(?:add_trace|end_trace)"|Error ending all traces')
 
 
 def test_a_failure_of_theirs_is_not_hidden(badly_off: Langflow, without_us: Langflow):
     """What a vendor tracer raises stands in Langflow's log, as it does without us."""
     for langflow in (without_us, badly_off):
         langflow.run("hello")
+        (log,) = langflow.home.glob("langflow-*.log")
 
-    def logged(langflow: Langflow) -> set[str]:
-        return {
-            said for log in langflow.home.glob("*.log") for said in RAISED.findall(log.read_text())
-        }
-
-    expected = wait_for(lambda: logged(without_us), until=lambda said: len(said) >= 3, timeout=20)
-    assert {"add_trace", "end_trace", "not even made"} <= expected
-    assert wait_for(lambda: logged(badly_off), until=expected.__eq__, timeout=20) == expected
+        said = wait_for(
+            lambda log=log: set(RAISED.findall(log.read_text())),
+            until=lambda said: len(said) == 3,
+            timeout=ARRIVES_IN,
+        )
+        assert len(said) == 3
 
 
 @pytest.mark.parametrize("way", ["run", "playground polling", "v2 sync"])
