@@ -1610,5 +1610,7 @@ def test_who_is_told_of_a_file_that_cannot_be_read_may_do_anything(
     younger = following[0]._segments[1]
     monkeypatch.setattr(younger, "load", lambda: (_ for _ in ()).throw(OSError("no luck")))
 
-    assert all_of(following[0]) == [b"dead 0", b"meanwhile"]
+    left, meanwhile = all_of(following[0])
+    assert left in (b"dead 0", b"dead 1")  # they may be of one moment
+    assert meanwhile == b"meanwhile"
     assert told == [(2, "damaged")]
