@@ -254,7 +254,10 @@ def _within(timeout: float, work: Callable[[], object]) -> bool:
     thread = threading.Thread(
         target=lambda: result.append(work()), name="flowspan-flush", daemon=True
     )
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # Python 3.12 and later start none at exit
+        return work() is not False
     thread.join(timeout)
     return bool(result) and result[0] is not False
 
