@@ -173,6 +173,11 @@ class Exporter:
             left = deadline - time.monotonic()
             if left <= 0 or self._failed_from >= start or not self._send_one(left):
                 return settled()
+        if not can_wait:  # nor will any thread look for what older processes left
+            self._adopt()
+            while self._failed_from < start and (left := deadline - time.monotonic()) > 0:
+                if not self._send_one(left):
+                    break
         return True
 
     def wait(self, settled: Callable[[], bool], timeout: float) -> bool:
