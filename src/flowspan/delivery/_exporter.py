@@ -118,6 +118,7 @@ class Exporter:
         self._taken_spans = self._taken_bytes = 0
         self._flushing = 0
         self._last_duration = 0.0
+        self._sending = 0  # requests that are taken, of which some are not yet in flight
         self._adopted_at = -math.inf
         self._has_adopted = False
 
@@ -280,6 +281,7 @@ class Exporter:
     def _being_sent(self, taken: Taken) -> Iterator[None]:
         """Back it goes if anything fails; a second `put_back` or `done` changes nothing."""
         with self._condition:
+            self._sending += 1
             self._taken_spans += taken.spans
             self._taken_bytes += len(taken.body)
         try:
@@ -289,6 +291,7 @@ class Exporter:
             raise
         finally:
             with self._condition:
+                self._sending -= 1
                 self._taken_spans -= taken.spans
                 self._taken_bytes -= len(taken.body)
                 self._set_due()
@@ -296,7 +299,7 @@ class Exporter:
 
     def _is_slow(self) -> bool:
         """Whether one sender more would help: all are busy, and not because of an outage."""
-        busy = self.counts.inflight + 1 >= len(self._senders)
+        busy = self._sending >= len(self._senders)
         return busy and not self._failures and self._last_duration > _SLOW
 
     def _adopt(self) -> None:
