@@ -26,6 +26,7 @@ from faults import Collector
 from flowspan import _guard, _spans, pipeline
 from flowspan.config import OtlpConfig
 from flowspan.context import COMPONENT, RUN
+from flowspan.delivery import DurableSpanProcessor
 from flowspan.delivery._transport import Transport, make_transport
 from flowspan.testing._recorded import related
 from processes import Sink
@@ -196,6 +197,36 @@ def raw() -> Iterator[Callable[..., Raw]]:
     yield make
     for server in made:
         server.close()
+
+
+@pytest.fixture
+def counted_anew() -> Iterator[None]:
+    _guard.reset()
+    yield
+    _guard.reset()
+
+
+@pytest.fixture
+def make(
+    collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., DurableSpanProcessor]]:
+    """`make(...)`: a processor that sends to *collector* and spools into a directory of its own."""
+    made: list[DurableSpanProcessor] = []
+    monkeypatch.setattr("flowspan.delivery._exporter._FIRST_BACKOFF", 0.05)
+
+    def make(**settings: Any) -> DurableSpanProcessor:
+        given = {
+            "endpoint": f"{collector.url}/v1/traces",
+            "spool_dir": str(tmp_path / "spool"),
+            "schedule_delay": 0.02,
+        }
+        processor = DurableSpanProcessor(flowspan.Config(), **(given | settings))
+        made.append(processor)
+        return processor
+
+    yield make
+    for processor in made:
+        processor.close(0.5)
 
 
 @pytest.fixture

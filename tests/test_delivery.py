@@ -26,10 +26,11 @@ from faults import (
     Reply,
     partly,
 )
-from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor
 
 Make = Callable[..., DurableSpanProcessor]
+
+pytestmark = pytest.mark.usefixtures("counted_anew")
 
 
 @pytest.fixture
@@ -37,34 +38,6 @@ def collector() -> Iterator[Collector]:
     collector = Collector()
     yield collector
     collector.close()
-
-
-@pytest.fixture(autouse=True)
-def counted_anew() -> Iterator[None]:
-    _guard.reset()
-    yield
-    _guard.reset()
-
-
-@pytest.fixture
-def make(collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """`make(...)`: a processor that sends to *collector* and spools into a directory of its own."""
-    made: list[DurableSpanProcessor] = []
-    monkeypatch.setattr("flowspan.delivery._exporter._FIRST_BACKOFF", 0.05)
-
-    def make(**settings: Any) -> DurableSpanProcessor:
-        given = {
-            "endpoint": f"{collector.url}/v1/traces",
-            "spool_dir": str(tmp_path / "spool"),
-            "schedule_delay": 0.02,
-        }
-        processor = DurableSpanProcessor(flowspan.Config(), **(given | settings))
-        made.append(processor)
-        return processor
-
-    yield make
-    for processor in made:
-        processor.close(0.5)
 
 
 def provider_of(processor: DurableSpanProcessor) -> TracerProvider:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-import flowspan
 from faults import ACCEPT, Collector, Reply, partly
 from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor
@@ -24,40 +23,14 @@ from flowspan.delivery._transport import Answer, Verdict
 
 Make = Callable[..., DurableSpanProcessor]
 
+pytestmark = pytest.mark.usefixtures("counted_anew")
+
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     collector = Collector()
     yield collector
     collector.close()
-
-
-@pytest.fixture(autouse=True)
-def counted_anew() -> Iterator[None]:
-    _guard.reset()
-    yield
-    _guard.reset()
-
-
-@pytest.fixture
-def make(collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """`make(...)`: a processor that sends to *collector* and spools into a directory of its own."""
-    made: list[DurableSpanProcessor] = []
-    monkeypatch.setattr("flowspan.delivery._exporter._FIRST_BACKOFF", 0.05)
-
-    def make(**settings: Any) -> DurableSpanProcessor:
-        given = {
-            "endpoint": f"{collector.url}/v1/traces",
-            "spool_dir": str(tmp_path / "spool"),
-            "schedule_delay": 0.02,
-        }
-        processor = DurableSpanProcessor(flowspan.Config(), **(given | settings))
-        made.append(processor)
-        return processor
-
-    yield make
-    for processor in made:
-        processor.close(0.5)
 
 
 def tracer_of(processor: DurableSpanProcessor) -> Any:

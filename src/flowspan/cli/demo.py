@@ -7,7 +7,6 @@ What runs is in `_demo_flows`; `view` draws.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from rich.text import Text
 
 import flowspan
 from flowspan.cli._browser import open_page, save
+from flowspan.cli._console import silence_loggers
 from flowspan.cli._demo_flows import run_flows, run_on
 from flowspan.cli.view._analysis import summarise
 from flowspan.cli.view._collection import Collection
@@ -79,8 +79,7 @@ def show(jaeger_url: str, asked: Asked) -> None:
         exporters=exporters or config.exporters,
         spool=SpoolConfig(directory="none"),  # what others have left there is not the demo's
     )
-    for name in ("opentelemetry", "flowspan"):  # we say it ourselves
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    silence_loggers()
 
     where = config.otlp.shown_endpoint
     if not any(name.startswith("otlp") for name in config.exporters):

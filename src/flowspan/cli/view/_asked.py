@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-import click
-
 from flowspan import semconv
+from flowspan.cli import _console
 from flowspan.cli.view._model import Trace
 from flowspan.cli.view._text import clean
 
@@ -69,5 +68,4 @@ def wanted(asked: Asked) -> str:
 
 
 def refuse(sentence: str) -> NoReturn:
-    click.echo(clean(sentence), err=True)
-    raise SystemExit(2)
+    _console.refuse(clean(sentence))

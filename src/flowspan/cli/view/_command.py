@@ -7,7 +7,6 @@ something is wrong with what was looked at, 2 with how it was asked.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import NoReturn
 import click
 
 from flowspan import Config
+from flowspan.cli._console import silence_loggers
 from flowspan.cli.view._asked import CONFIGURED, Asked, chosen, refuse, wanted
 from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._files import write_files
@@ -29,8 +29,7 @@ from flowspan.delivery._storage import default_directory
 
 def look(asked: Asked) -> NoReturn:
     """Ends by SystemExit."""
-    for name in ("opentelemetry", "flowspan"):  # we say it ourselves
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    silence_loggers()
     if asked.listen is not None:
         from flowspan.cli.view._live import run
 

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from flowspan import semconv
+from flowspan.cli._console import fail
 from flowspan.cli.view import _details
 from flowspan.cli.view._analysis import analyse
 from flowspan.cli.view._asked import Asked, chosen, refuse
@@ -61,7 +62,7 @@ def run(asked: Asked, address: str) -> NoReturn:
                 sentence = f"{host}:{port} cannot be listened on ({why.lower()})"
                 if port == ports[0]:
                     advice = ": does a collector run there? --listen PORT takes another port"
-                    refuse_late(sentence + advice)
+                    fail(sentence + advice)
                 click.echo(f"{sentence}: gRPC is taken at {host}:{opened[0]} only", err=True)
                 continue
             stack.callback(receiver.close)
@@ -83,12 +84,6 @@ def run(asked: Asked, address: str) -> NoReturn:
     if collection.left_out:
         click.echo(f"{count(collection.left_out, 'span')} left out, the oldest", err=True)
     raise SystemExit(code)
-
-
-def refuse_late(sentence: str) -> NoReturn:
-    """The arguments were right, the machine says no."""
-    click.echo(sentence, err=True)
-    raise SystemExit(1)
 
 
 def _address(given: str) -> tuple[str, Sequence[int]]:
