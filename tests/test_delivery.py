@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 import flowspan
+from backends._process import wait_for
 from faults import (
     CUT,
     GARBAGE,
@@ -278,7 +279,7 @@ def test_the_span_that_poisons_a_request_is_parked(
     assert collector.names == sorted(name for name in names if "poison" not in name)
     stats = processor.stats()
     assert (stats.exported, stats.parked, stats.waiting) == (200, 1, 0)
-    assert "set aside" in caplog.text
+    wait_for(lambda: "set aside" in caplog.text, timeout=10)  # said after the flush
     assert any(b"poison-0" in path.read_bytes() for path in (tmp_path / "spool").rglob("*.*"))
 
 

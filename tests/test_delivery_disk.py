@@ -14,6 +14,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import flowspan
+from backends._process import wait_for
 from faults import Collector
 from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor, _platform, _storage
@@ -74,10 +75,17 @@ def make(faulty: Collector, spool: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     _guard.reset()
 
 
-def lines(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
-    """What flowspan has said with one of *words* in it."""
-    said = [record.getMessage() for record in caplog.records if record.name == "flowspan"]
-    return [line for line in said if any(word in line for word in words)]
+def lines(caplog: pytest.LogCaptureFixture, word: str, *, least: int = 1) -> list[str]:
+    """
+    What flowspan has said with *word* in it, once there is so much: what is said under the
+    processor's lock is logged by that thread when it has let it go, maybe after a flush.
+    """
+
+    def said() -> list[str]:
+        lines = [record.getMessage() for record in caplog.records if record.name == "flowspan"]
+        return [line for line in lines if word in line]
+
+    return wait_for(said, timeout=10, until=lambda lines: len(lines) >= least)
 
 
 # ---- no disk to speak of
@@ -358,7 +366,8 @@ def test_two_versions_share_a_spool(
     assert durable.processor.force_flush(20_000)
     assert len(arrived(faulty)) == (5 if newer_format else 25)
     assert segment.exists() == newer_format
-    assert len(lines(caplog, "a newer flowspan wrote")) == newer_format
+    said = lines(caplog, "a newer flowspan wrote", least=newer_format)
+    assert len(said) == newer_format
     durable.processor.close(1)
 
     assert in_process(theirs + MADE + "end(1)\nresult = processor.close(20)", **env)
