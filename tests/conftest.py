@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import socket
@@ -148,6 +149,17 @@ def nothing_left_open() -> Iterator[None]:
     assert RUN.get() is None
     assert COMPONENT.get() is None
     assert not trace.get_current_span(otel_context.get_current()).get_span_context().is_valid
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """A configuration may set levels and a handler of last resort; a command silences them."""
+    loggers = [logging.getLogger(name) for name in ("opentelemetry", "flowspan", "flowspan.runs")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers = handlers
 
 
 @pytest.fixture

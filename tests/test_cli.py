@@ -34,7 +34,9 @@ FLOWS = {
 SPANS = 17
 
 
-def flowspan_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def flowspan_command(
+    *arguments: str, command: str = COMMAND, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """`flowspan` in an environment with nothing of ours but *variables*."""
     kept = {
         name: value
@@ -43,7 +45,7 @@ def flowspan_command(*arguments: str, **variables: str) -> subprocess.CompletedP
     }
     environment = {**kept, "PYTHONUTF8": "1", "COLUMNS": "80", **variables}
     return subprocess.run(
-        [COMMAND, *arguments],
+        [command, *arguments],
         env=environment,
         capture_output=True,
         encoding="utf-8",
@@ -184,7 +186,7 @@ def test_a_collector_gets_the_spans_and_jaeger_the_links(
     there = collector()
 
     done = flowspan_command(
-        "demo", "--jaeger-url", "http://jaeger/ui/", OTEL_EXPORTER_OTLP_ENDPOINT=there.url
+        "demo", "--jaeger", "http://jaeger/ui/", OTEL_EXPORTER_OTLP_ENDPOINT=there.url
     )
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -201,7 +203,9 @@ def test_a_failed_export_is_said(collector: Callable[..., Collector]) -> None:
     """A collector that answers and then refuses: no link that leads nowhere."""
     there = collector(status_for_spans=400)
 
-    done = flowspan_command("demo", OTEL_EXPORTER_OTLP_ENDPOINT=there.url)
+    done = flowspan_command(
+        "demo", "--jaeger", "http://jaeger", OTEL_EXPORTER_OTLP_ENDPOINT=there.url
+    )
 
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == (
@@ -223,6 +227,8 @@ def test_a_wrong_variable_is_a_line(collector: Callable[..., Collector]) -> None
     """It names the variable and what is accepted, and the demo goes on."""
     done = flowspan_command(
         "demo",
+        "--jaeger",
+        "http://jaeger",
         OTEL_EXPORTER_OTLP_ENDPOINT=collector().url,
         FLOWSPAN_MAX_PAYLOAD_BYTES="lots",
     )

@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from backends import Jaeger
 from pages import HOW_TO_GET_CHROMIUM, can_open_pages, running_browser
 from processes import Sink
 from test_cli import COMMAND, FLOWS, closed_port, flowspan_command
@@ -177,7 +179,8 @@ def test_runs_are_as_many_as_asked(nowhere: str) -> None:
 def test_live_goes_on_until_ctrl_c(sink: Sink) -> None:
     """Each run is said with its link as it begins; what was open then arrives as well."""
     endpoint = sink.url
-    with started("demo", "--live", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as process:
+    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "FLOWSPAN_TRACE_URL": "http://jaeger"}
+    with started("demo", "--live", **named) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(4)]
         process.send_signal(signal.SIGINT)
@@ -185,7 +188,7 @@ def test_live_goes_on_until_ctrl_c(sink: Sink) -> None:
         assert process.wait() == 0
 
     assert lines[0] == f"Runs go to {endpoint}/v1/traces until Ctrl-C\n"
-    links = [line for line in lines if "/trace/" in line]
+    links = [line for line in lines if "  http://jaeger/trace/" in line]
     roots = [span for span in sink.spans if not span.parent_span_id]
     assert len(roots) == len(links) >= 3
     assert lines[-1] == f"Exported {len(sink.spans)} spans to {endpoint}/v1/traces\n"
@@ -204,6 +207,74 @@ def test_live_without_a_collector_ends_in_a_page(nowhere: str) -> None:
     assert "cancelled" in rest
     assert "KeyboardInterrupt" not in rest
     assert "Support bot" in runs_in(page_of(rest))
+
+
+# ---- where the links lead
+
+
+def with_jaegers_port(port: int | str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`flowspan demo`, where *port* is what a Jaeger's pages are on by default."""
+    program = (
+        "from flowspan.cli import main\n"
+        "from flowspan.cli.doctor import _jaeger\n"
+        f"_jaeger.PORT = {port}\n"
+        "main(['demo'])"
+    )
+    return flowspan_command("-c", program, command=sys.executable, **variables)
+
+
+def test_the_variable_makes_the_links(sink: Sink) -> None:
+    """`FLOWSPAN_TRACE_URL`, of any backend; and its log lines stay out of the demo's."""
+    grafana = "http://grafana/explore?trace={trace_id}&run={run_id}"
+
+    done = flowspan_command(
+        "demo", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, FLOWSPAN_TRACE_URL=grafana
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    traces = {span.trace_id.hex() for span in sink.spans}
+    links = re.findall(r"http://grafana/explore\?trace=(\w{32})&run=[\w-]+$", done.stdout, re.M)
+    assert sorted(links) == sorted(traces)
+
+
+def test_no_jaeger_no_link(sink: Sink) -> None:
+    """No link that leads nowhere: the ids of the traces, and what makes links of them."""
+    port = closed_port()
+
+    done = with_jaegers_port(port, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    first, _, *lines = done.stdout.splitlines()
+    assert first == (
+        f"No Jaeger answers at http://127.0.0.1:{port} or http://localhost:{port}: "
+        "--jaeger URL or FLOWSPAN_TRACE_URL makes links"
+    )
+    shown = {line.rpartition("  ")[2] for line in lines}
+    assert shown == {span.trace_id.hex() for span in sink.spans}
+
+
+@pytest.mark.backends
+def test_a_jaeger_that_answers_gets_the_links(jaeger: Jaeger) -> None:
+    """Nobody named it: it is on the collector's host. Each link leads to its flow."""
+    done = with_jaegers_port(
+        jaeger.query.rpartition(":")[2], OTEL_EXPORTER_OTLP_ENDPOINT=jaeger.otlp_http
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    links = re.findall(rf"^  (.+?) +{jaeger.query}/trace/(\w{{32}})$", done.stdout, re.M)
+    assert sorted(name for name, _ in links) == sorted(FLOWS)
+    for name, trace_id in links:
+        assert name in {span["name"] for span in jaeger.trace(trace_id)}
+
+
+def test_a_jaeger_that_is_none_is_refused() -> None:
+    """Before anything runs."""
+    done = flowspan_command("demo", "--jaeger", "jaeger:16686")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "--jaeger='jaeger:16686': expected the http:// or https:// URL of a Jaeger's pages\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [("--runs", "0"), ("--live", "--runs", "2")])

@@ -31,16 +31,6 @@ DOCUMENTED = re.findall(r"^\|.*\| `(http.+)` \|$", LINKS, re.MULTILINE)
 PHOENIX = "http://localhost:6006/redirects/traces/{trace_id}"
 
 
-@pytest.fixture(autouse=True)
-def level_as_before():
-    """What a configuration may have set: the level of the logger, a handler of last resort."""
-    ours = logging.getLogger("flowspan")
-    before, handlers = _links.logger.level, list(ours.handlers)
-    yield
-    _links.logger.setLevel(before)
-    ours.handlers = handlers
-
-
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name == "flowspan.runs"]
 

@@ -7,17 +7,35 @@ import os
 import re
 import subprocess
 import sys
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from rich.cells import cell_len
 
 from backends._process import wait_for
 from flowspan.cli.view._model import Span, Trace
+from flowspan.cli.view._protobuf import spans_of
+from flowspan.cli.view._stored import Store
+from flowspan.cli.view._write import write
 from flowspan.delivery import DurableSpanProcessor
-from view_traces import MILLI, TRACE, request, span, support_bot, view, written
+from view_traces import (
+    MILLI,
+    TRACE,
+    pairs,
+    request,
+    span,
+    spans_in,
+    support_bot,
+    view,
+    written,
+)
 
 OTHER = "ffff7651916cd43dd8448eb211c80319"
 
@@ -442,6 +460,88 @@ def test_otlp_json_keeps_every_kind_of_value(tmp_path: Path):
     (back,) = resource["scopeSpans"][0]["spans"]
     assert back["attributes"] == attributes
     assert resource["scopeSpans"][0]["scope"] == {"name": "flowspan"}
+
+
+WHOLE = {
+    "resource": {"attributes": pairs({"service.name": "bot"})},
+    "scopeSpans": [
+        {
+            "scope": {"name": "a", "version": "1.2", "attributes": pairs({"build": 7})},
+            "spans": [
+                span(
+                    1,
+                    "a",
+                    attributes={"a": True},
+                    parentSpanId="00000000000000ff",
+                    traceState="rojo=1,congo=t61",
+                    flags=0x101,
+                    droppedAttributesCount=1,
+                    droppedEventsCount=2,
+                    droppedLinksCount=3,
+                    status={"code": 2, "message": "refused"},
+                    events=[
+                        {
+                            "name": "e",
+                            "timeUnixNano": "9",
+                            "attributes": pairs({"b": "c"}),
+                            "droppedAttributesCount": 4,
+                        }
+                    ],
+                    links=[
+                        {
+                            "traceId": OTHER,
+                            "spanId": f"{2:016x}",
+                            "traceState": "rojo=2",
+                            "attributes": pairs({"d": 1.5}),
+                            "droppedAttributesCount": 5,
+                            "flags": 0x301,
+                        }
+                    ],
+                )
+            ],
+        },
+        {"scope": {"name": "a"}, "spans": [span(2, "b", 1, status={"code": 0, "message": ""})]},
+    ],
+}
+
+
+@pytest.mark.parametrize("form", ["JSON", "protobuf"])
+def test_otlp_json_keeps_what_no_view_shows(form: str):
+    """Trace state, flags, what was dropped, the scope's version and attributes."""
+    document = {"resourceSpans": [WHOLE]}
+    if form == "JSON":
+        spans = spans_in(orjson.dumps(document))
+    else:
+        spans = list(spans_of(protobuf_of(document), Store()))
+    file = BytesIO()
+
+    write([Trace(TRACE, spans)], file)
+
+    found = json.loads(file.getvalue())["resourceSpans"]
+    for each in found:
+        assert each["resource"] == WHOLE["resource"]
+    nothing: dict[str, Any] = {"attributes": [], "events": [], "links": []}
+    scopes = [each["scopeSpans"] for each in found]
+    for (scope,), expected in zip(scopes, WHOLE["scopeSpans"], strict=True):
+        assert scope["scope"] == expected["scope"]
+        (one,), (sent,) = scope["spans"], expected["spans"]
+        assert {"parentSpanId": "", **one} == nothing | sent
+
+
+def protobuf_of(document: Any) -> bytes:
+    """The request, whose ids are base64 in protobuf's own JSON."""
+
+    def with_ids(part: Any) -> Any:
+        if isinstance(part, list):
+            return [with_ids(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        return {
+            key: b64encode(bytes.fromhex(each)).decode() if key.endswith("Id") else with_ids(each)
+            for key, each in part.items()
+        }
+
+    return ParseDict(with_ids(document), ExportTraceServiceRequest()).SerializeToString()
 
 
 def test_a_page_is_written(two: str, tmp_path: Path):

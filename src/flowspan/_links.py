@@ -36,13 +36,16 @@ def template(config: Config, *, exports: bool = True) -> str | None:
         exports
         and not config.disabled
         and any(name.startswith("otlp") for name in config.exporters)
+        and _LOOPBACK.fullmatch(host_of(config.otlp.endpoint))
     ):
-        endpoint = config.otlp.endpoint
-        host = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname
-        host = host or urlsplit("//" + endpoint.rpartition("/")[2]).hostname  # dns:///host:port
-        if host is not None and _LOOPBACK.fullmatch(host):
-            return f"{_JAEGER}/trace/{{trace_id}}"
+        return f"{_JAEGER}/trace/{{trace_id}}"
     return None
+
+
+def host_of(endpoint: str) -> str:
+    """Of a URL, of host:port and of gRPC's dns:///host:port; empty if there is none."""
+    host = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname
+    return host or urlsplit("//" + endpoint.rpartition("/")[2]).hostname or ""
 
 
 def fill(template: str, trace_id: int, run_id: str) -> str:

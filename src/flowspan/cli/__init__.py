@@ -18,10 +18,10 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--jaeger-url",
-    default="http://localhost:16686",
-    show_default=True,
-    help="Where Jaeger's UI is; the links to the traces start with it.",
+    "--jaeger",
+    metavar="URL",
+    help="Where links to the traces lead. Default: FLOWSPAN_TRACE_URL, else port 16686, if a "
+    "Jaeger answers there.",
 )
 @click.option(
     "--runs",
@@ -31,18 +31,18 @@ def main() -> None:
 )
 @click.option("--live", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--no-browser", is_flag=True, help="Say where the page is, open no browser.")
-def demo(jaeger_url: str, runs: int | None, live: bool, no_browser: bool) -> None:
+def demo(jaeger: str | None, runs: int | None, live: bool, no_browser: bool) -> None:
     """Run four small flows and show their traces.
 
     The spans go to the collector of the OTEL_ variables, by default on this
-    machine; you get Jaeger's links. If none answers, the traces are shown in
+    machine; you get links to the traces. If none answers, the traces are shown in
     the terminal and as a page in the browser.
     """
     if live and runs is not None:
         raise click.UsageError("--runs: --live goes on until Ctrl-C; leave one of them out")
     from flowspan.cli.demo import Asked, show
 
-    show(jaeger_url, Asked(runs=runs or 4, live=live, browser=not no_browser))
+    show(jaeger, Asked(runs=runs or 4, live=live, browser=not no_browser))
 
 
 @main.command()

@@ -58,7 +58,7 @@ def silence_loggers() -> None:
     """For a command that says itself what the library would log."""
     import logging
 
-    for name in ("opentelemetry", "flowspan"):
+    for name in ("opentelemetry", "flowspan", "flowspan.runs"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 

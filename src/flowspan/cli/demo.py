@@ -22,8 +22,9 @@ from rich.text import Text
 
 import flowspan
 from flowspan.cli._browser import open_page, save
-from flowspan.cli._console import silence_loggers
+from flowspan.cli._console import refuse, silence_loggers
 from flowspan.cli._demo_flows import run_flows, run_on
+from flowspan.cli.doctor import _jaeger
 from flowspan.cli.view._analysis import summarise
 from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._model import Trace
@@ -54,8 +55,12 @@ class Asked:
     browser: bool
 
 
-def show(jaeger_url: str, asked: Asked) -> None:
+def show(jaeger: str | None, asked: Asked) -> None:
     """Run the demo and print what became of it. Raises nothing for a wrong configuration."""
+    try:
+        flowspan.Config(trace_url=jaeger)
+    except flowspan.ConfigError:
+        refuse(f"--jaeger={jaeger!r}: expected the http:// or https:// URL of a Jaeger's pages")
     console = Console(highlight=False, markup=False, emoji=False)
     config = flowspan.Config.from_env()
     for problem in config.problems:
@@ -89,25 +94,34 @@ def show(jaeger_url: str, asked: Asked) -> None:
     elif trouble := _trouble(config):
         _say(console, f"No collector answers at {where} ({trouble}): showing the traces here")
     else:
+        ours = replace(ours, trace_url=_trace_url(console, config, jaeger))
         try:
             pipeline = flowspan.configure(ours)
         except flowspan.ConfigError as error:
             _say(console, f"{error}: showing the traces here")
         else:
-            _export(console, pipeline, where, jaeger_url, asked)
+            _export(console, pipeline, where, asked)
             return
     _draw(console, ours, asked)
 
 
-def _export(
-    console: Console, pipeline: flowspan.Pipeline, where: str, jaeger_url: str, asked: Asked
-) -> None:
-    def link(trace_id: int) -> str:
-        return f"{jaeger_url.rstrip('/')}/trace/{trace_id:032x}"
+def _trace_url(console: Console, config: flowspan.Config, jaeger: str | None) -> str | None:
+    """Where links lead: as somebody has said, or to a Jaeger that answers."""
+    named = jaeger or config.trace_url
+    if named is not None:
+        return named
+    if found := _jaeger.found(config.otlp, _PROBE_TIMEOUT):
+        return found.url
+    tried = " or ".join(_jaeger.candidates(config.otlp))
+    _say(console, f"No Jaeger answers at {tried}: --jaeger URL or FLOWSPAN_TRACE_URL makes links")
+    return None
 
+
+def _export(console: Console, pipeline: flowspan.Pipeline, where: str, asked: Asked) -> None:
     if asked.live:
         _say(console, f"Runs go to {where} until Ctrl-C")
-    traces = _run(asked, lambda trace_id, name: _say(console, f"  {name:<16}  {link(trace_id)}"))
+    linked = pipeline.config.trace_url is not None
+    traces = _run(asked, lambda trace, name: _say(console, f"  {name:<16}  {trace}"), linked=linked)
     done = pipeline.shutdown(timeout=10.0)
     stats = pipeline.stats()
     if stats.ended == 0:
@@ -121,8 +135,8 @@ def _export(
     if not asked.live:
         shown = dict(islice(_in_turn(traces.items(), lambda trace: trace[1]), _SHOWN))
         width = max(len(name) for name in shown.values())
-        for trace_id, name in shown.items():
-            _say(console, f"  {name:<{width}}  {link(trace_id)}")
+        for trace, name in shown.items():
+            _say(console, f"  {name:<{width}}  {trace}")
         _say_rest(console, len(traces))
 
 
@@ -138,7 +152,7 @@ def _draw(console: Console, config: flowspan.Config, asked: Asked) -> None:
     pipeline = flowspan.configure(config, tracer_provider=provider)
     if asked.live:
         _say(console, "Runs until Ctrl-C; their traces come then")
-    _run(asked, lambda trace_id, name: _say(console, f"  {name}"))
+    _run(asked, lambda trace, name: _say(console, f"  {name}"))
     pipeline.shutdown()
     traces = seen.collection.traces()
     if not traces:
@@ -166,23 +180,26 @@ def _page(console: Console, traces: Sequence[Trace], asked: Asked) -> None:
     _say(console, f"As a page{', opened in the browser' if opened else ''}: {page.as_uri()}")
 
 
-def _run(asked: Asked, say: Callable[[int, str], None]) -> Mapping[int, str]:
+def _run(
+    asked: Asked, say: Callable[[str, str], None], *, linked: bool = False
+) -> Mapping[str, str]:
     """
-    Runs the flows; trace id -> name, by start.
+    Runs the flows; trace -> name, by start. A trace is its link, or its id where none leads there.
 
     *say* is told of each run as it begins, where they have no end but Ctrl-C.
     """
-    traces: dict[int, str] = {}
+    traces: dict[str, str] = {}
 
     def begun() -> None:
         run = flowspan.current_run()
-        if run is None or not run.span.get_span_context().is_valid:
+        if run is None or not run.span.get_span_context().trace_flags.sampled:
             return
         trace_id = run.span.get_span_context().trace_id
+        trace = (linked and flowspan.trace_url()) or f"{trace_id:032x}"
         if asked.live:
-            say(trace_id, run.name)
+            say(trace, run.name)
         else:
-            traces[trace_id] = run.name
+            traces[trace] = run.name
 
     if asked.live:
         with suppress(KeyboardInterrupt, asyncio.CancelledError):

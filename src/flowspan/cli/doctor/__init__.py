@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from flowspan._config_parse import OTLP_EXPORTERS
+from flowspan._links import host_of
 from flowspan._version import __version__
 from flowspan.cli._console import console, refuse, say_json, silence_loggers
 from flowspan.cli.doctor import _langflow, _neighbours, _opentelemetry, _report
@@ -159,7 +160,7 @@ class _Doctor:
             self.url = f"{found.url}/trace/{span.trace_id}"
             yield _in_jaeger(State.WELL, f"the test span is there: {shown}", seconds=seconds)
             return
-        is_its = self._jaeger is not None or _host(otlp) in found.url
+        is_its = self._jaeger is not None or host_of(otlp.endpoint) in found.url
         yield _in_jaeger(
             State.WRONG if is_its else State.NOTE,
             f"{shown} has not got the test span after {patience:g} s: {said or 'nothing'}",
@@ -203,7 +204,7 @@ def _find_jaeger(named: str | None, otlp: OtlpConfig, timeout: float) -> Any:
         return None
     if named is not None:
         return _jaeger.reached(named, timeout)
-    return _jaeger.first_of(_jaeger.candidates(_host(otlp)), min(1.0, timeout))
+    return _jaeger.found(otlp, min(1.0, timeout))
 
 
 class _Beside(Generic[T]):
@@ -263,12 +264,6 @@ def _guarded(section: Section, what: str, look: Callable[[], Iterable[Line]]) ->
 
 def _as_it_is(text: str) -> str:
     return text
-
-
-def _host(otlp: OtlpConfig) -> str:
-    from flowspan.cli.doctor._faults import Given
-
-    return Given(otlp, "", "", "").host
 
 
 def _skipped(why: str) -> Line:

@@ -12,6 +12,7 @@ import ssl
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from flowspan._links import host_of
 from flowspan.cli.doctor._certificate import Certificate
 from flowspan.cli.doctor._others import PATH, PORTS, Found
 from flowspan.config import OtlpConfig
@@ -44,10 +45,7 @@ class Given(NamedTuple):
 
     @property
     def host(self) -> str:
-        url = urlsplit(
-            self.otlp.endpoint if "://" in self.otlp.endpoint else f"//{self.otlp.endpoint}"
-        )
-        return url.hostname or ""
+        return host_of(self.otlp.endpoint)
 
 
 # ---- while the connection is opened

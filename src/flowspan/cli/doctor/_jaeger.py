@@ -13,11 +13,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from flowspan._links import host_of
 from flowspan.cli.doctor._span import TestSpan
+from flowspan.config import OtlpConfig
 from flowspan.delivery import _tls
 from flowspan.delivery._proxies import basic
 
@@ -35,17 +36,17 @@ class Jaeger(NamedTuple):
     seconds: float
 
 
-def candidates(host: str) -> list[str]:
-    """Where one may be if nobody says: *host* is the collector's."""
-    names = dict.fromkeys(name for name in (host, "localhost") if name)
+def candidates(otlp: OtlpConfig) -> list[str]:
+    """Where one may be if nobody says: on the collector's host, or on this machine."""
+    names = dict.fromkeys(name for name in (host_of(otlp.endpoint), "localhost") if name)
     shown = (f"[{name}]" if ":" in name else name for name in names)
     return [f"http://{name}:{PORT}" for name in shown]
 
 
-def first_of(urls: Iterable[str], timeout: float) -> Jaeger | None:
-    """The first that answers as a Jaeger, all asked side by side; None if there is none."""
+def found(otlp: OtlpConfig, timeout: float) -> Jaeger | None:
+    """The first of `candidates` that answers as one, all asked side by side; None without."""
     found: dict[str, Jaeger] = {}
-    urls = list(urls)
+    urls = candidates(otlp)
     threads = [
         threading.Thread(
             target=lambda url=url: found.update({url: reached(url, timeout)}), daemon=True

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import click
 from rich.console import Console
@@ -35,6 +36,7 @@ DEFAULT: Final = ""  # of --listen without an address
 _HTTP, _GRPC = 4318, 4317
 _QUIET: Final = 0.5  # seconds after the last span of a run that has ended
 _ABANDONED: Final = 10.0  # and of one whose root span does not come
+_LOOK: Final = 0.1  # seconds between two looks at what has come
 _SHOWN: Final = 5  # runs that are shown while they go on
 
 
@@ -42,21 +44,14 @@ def run(asked: Asked, address: str) -> NoReturn:
     """Until Ctrl-C or SIGTERM. Ends by SystemExit."""
     host, ports = _address(address)
     collection = Collection(asked.max_spans)
-    arrived: SimpleQueue[list[Span] | None] = SimpleQueue()
-
-    def take(spans: list[Span]) -> None:
-        for span in spans:
-            collection.add(span)
-        arrived.put(spans)
-
-    page = Page()
+    watch = _Watch(asked, collection, Page())
     store = Store()
     code = 0
     with ExitStack() as stack:
         opened: list[int] = []
         for port in ports:
             try:
-                receiver = Receiver(host, port, take, store)
+                receiver = Receiver(host, port, watch.take, store)
             except (OSError, OverflowError) as error:
                 why = getattr(error, "strerror", None) or str(error)
                 sentence = f"{host}:{port} cannot be listened on ({why.lower()})"
@@ -67,7 +62,7 @@ def run(asked: Asked, address: str) -> NoReturn:
                 continue
             stack.callback(receiver.close)
             opened.append(receiver.port)
-        stack.enter_context(_until_asked(arrived))
+        asked_to_end = stack.enter_context(_signals())
         shown = f"[{host}]" if ":" in host else host
         click.echo(
             f"Listening on http://{shown}:{opened[0]} (OTLP, HTTP and gRPC"
@@ -75,7 +70,7 @@ def run(asked: Asked, address: str) -> NoReturn:
             + "). Ctrl-C ends.",
             err=True,
         )
-        _Watch(asked, collection, page).follow(arrived)
+        watch.follow(asked_to_end)
     traces = chosen(asked, collection.traces())
     if asked.html is not None or asked.otlp_json is not None:
         code = write_files(asked, traces)
@@ -96,16 +91,13 @@ def _address(given: str) -> tuple[str, Sequence[int]]:
 
 
 @contextmanager
-def _until_asked(arrived: SimpleQueue[list[Span] | None]) -> Iterator[None]:
-    """SIGINT and SIGTERM end the loop; nothing is raised in the middle of a line."""
-
-    def end(number: int, frame: Any) -> None:
-        arrived.put(None)
-
+def _signals() -> Iterator[SimpleQueue[int]]:
+    """SIGINT and SIGTERM are put there; nothing is raised in the middle of a line."""
+    came: SimpleQueue[int] = SimpleQueue()  # whose put() may interrupt its get()
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, end) for number in numbers]
+    before = [signal.signal(number, lambda number, frame: came.put(number)) for number in numbers]
     try:
-        yield
+        yield came
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
@@ -132,63 +124,68 @@ class _Watch:
     page: Page
     open: dict[str, _Run] = field(default_factory=dict)
     known: dict[str, _Run] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def follow(self, arrived: SimpleQueue[list[Span] | None]) -> None:
+    def take(self, spans: list[Span]) -> None:
+        """On the receiver's threads. What waits to be drawn is in the collection, bounded."""
+        now = time.monotonic()
+        with self.lock:
+            for span in spans:
+                self.collection.add(span)
+                self._note(span, now)
+
+    def follow(self, asked_to_end: SimpleQueue[int]) -> None:
         with self._status() as status:
             while True:
-                try:
-                    spans = arrived.get(timeout=self._patience())
-                except Empty:
-                    pass
-                else:
-                    if spans is None:
-                        break
-                    self._note(spans)
+                with suppress(Empty):
+                    asked_to_end.get(timeout=_LOOK)
+                    break
                 self._draw(time.monotonic())
                 if status is not None:
                     status.update(self._running(), refresh=True)
         self._draw(float("inf"))
 
-    def _patience(self) -> float:
-        due = min((run.last + _wait(run) for run in self.open.values()), default=float("inf"))
-        return max(0.01, min(due - time.monotonic(), 1.0))
-
-    def _note(self, spans: list[Span]) -> None:
-        now = time.monotonic()
-        for span in spans:
-            run = self.known.get(span.trace_id)
-            if run is None:
-                run = self.known[span.trace_id] = _Run(now, now)
-                while len(self.known) > self.asked.max_spans:
-                    del self.known[next(iter(self.known))]
-            self.open[span.trace_id] = run
-            run.last = now
-            run.spans += 1
-            if not span.parent_id or semconv.RUN_STATUS in span.attributes:
-                run.has_root = True
-                run.name = span.name
-            elif not run.name:
-                run.name = str(span.attributes.get(semconv.FLOW_NAME) or span.service)
+    def _note(self, span: Span, now: float) -> None:
+        run = self.known.get(span.trace_id)
+        if run is None:
+            run = self.known[span.trace_id] = _Run(now, now)
+            while len(self.known) > self.asked.max_spans:
+                del self.known[next(iter(self.known))]
+        self.open[span.trace_id] = run
+        run.last = now
+        run.spans += 1
+        if not span.parent_id or semconv.RUN_STATUS in span.attributes:
+            run.has_root = True
+            run.name = span.name
+        elif not run.name:
+            run.name = str(span.attributes.get(semconv.FLOW_NAME) or span.service)
 
     def _draw(self, now: float) -> None:
-        for trace_id, run in list(self.open.items()):
-            if now >= run.last + _wait(run):
-                del self.open[trace_id]
-                trace = self.collection.trace(trace_id)
-                if trace is not None and chosen(self.asked, [trace]):
-                    self._show(trace, run)
-                run.drawn = run.spans
+        for trace_id, again in self._due(now):
+            trace = self.collection.trace(trace_id)
+            if trace is not None and chosen(self.asked, [trace]):
+                self._show(trace, again)
 
-    def _show(self, trace: Trace, run: _Run) -> None:
+    def _due(self, now: float) -> list[tuple[str, str]]:
+        """What is to be shown now; of what was shown before, with a line that says so."""
+        due: list[tuple[str, str]] = []
+        with self.lock:
+            for trace_id, run in list(self.open.items()):
+                if now >= run.last + _wait(run):
+                    del self.open[trace_id]
+                    more = count(run.spans - run.drawn, "more span")
+                    due.append((trace_id, f"again, with {more}" if run.drawn else ""))
+                    run.drawn = run.spans
+        return due
+
+    def _show(self, trace: Trace, again: str) -> None:
         found = analyse(trace)
         if self.asked.as_json:
             self.page.json_line(_details.trace_object(found))
             return
-        again = Text(f"again, with {count(run.spans - run.drawn, 'more span')}", style="dim")
+        before = [Text(again, style="dim")] if again else []
         limit = None if self.asked.all else 200
-        self.page.lines(
-            [*([again] if run.drawn else []), *tree_lines(found, self.page, limit), Text()]
-        )
+        self.page.lines([*before, *tree_lines(found, self.page, limit), Text()])
 
     # ---- while runs go on
 
@@ -203,11 +200,13 @@ class _Watch:
 
     def _running(self) -> Text:
         now = time.monotonic()
+        with self.lock:
+            runs = list(self.open.values())
         lines = [
             f"{run.name or 'a trace'}: {count(run.spans, 'span')}, {now - run.first:.0f} s"
-            for run in list(self.open.values())[-_SHOWN:]
+            for run in runs[-_SHOWN:]
         ]
-        more = len(self.open) - len(lines)
+        more = len(runs) - len(lines)
         if more:
             lines.append(f"and {more} more")
         width, signs = self.page.width, self.page.signs

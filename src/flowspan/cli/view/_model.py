@@ -31,6 +31,7 @@ class Event:
     name: str
     time: int
     attributes: Mapping[str, Any] = field(default_factory=_none)
+    more: Mapping[str, Any] = field(default_factory=_none)  # as `Details.more`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Link:
     trace_id: str
     span_id: str
     attributes: Mapping[str, Any] = field(default_factory=_none)
+    more: Mapping[str, Any] = field(default_factory=_none)  # as `Details.more`
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -65,6 +67,9 @@ class Span:
     links: Sequence[Link] = ()
     service: str = ""  # `service.name` of the resource
     scope: str = ""  # name of the instrumentation scope
+    scope_more: Mapping[str, Any] = field(
+        default_factory=_none
+    )  # its version and attributes; shared by the spans of one scope
     resource: Mapping[str, Any] = field(
         default_factory=_none
     )  # shared by the spans of one resource

@@ -18,18 +18,30 @@ from flowspan.cli.view._stored import KEPT, Details, Store, Stored, StoredEvents
 from flowspan.cli.view._values import MAX_DEPTH, Origin
 from flowspan.delivery import _otlp
 from flowspan.delivery._otlp import content, fixed, holds, integer
-from flowspan.delivery._wire import BYTES, FIXED64, Field, fields
+from flowspan.delivery._wire import BYTES, FIXED32, FIXED64, VARINT, Field, fields
 from flowspan.delivery._wire import number as varint
 
 _PARENT: Final = 4
 _KIND: Final = 6
 _STATUS_CODE: Final = 3
 _DOUBLE: Final = Struct("<d")
+# of InstrumentationScope
+_SCOPE_NAME, _SCOPE_VERSION = 1, 2
 # of AnyValue
 _BOOL, _INT, _DOUBLES = 2, 3, 4
 # of Event, and of Link
 _TIME, _EVENT_NAME = 1, 2
 _LINK_ATTRIBUTES: Final = 4
+# What else there is: the names in OTLP's JSON, for `Details.more`
+_MORE: Final = {
+    _otlp.TRACE_STATE: "traceState",
+    _otlp.ATTRIBUTES.dropped: "droppedAttributesCount",
+    _otlp.EVENTS.dropped: "droppedEventsCount",
+    _otlp.LINKS.dropped: "droppedLinksCount",
+    16: "flags",
+}
+_MORE_OF_EVENT: Final = {_otlp.EVENT_ATTRIBUTES.dropped: "droppedAttributesCount"}
+_MORE_OF_LINK: Final = {3: "traceState", 5: "droppedAttributesCount", 6: "flags"}
 _KEPT: Final = frozenset(key.encode() for key in KEPT)
 _KEY_TAG: Final = _otlp.KEY << 3 | BYTES
 _FIXED: Final = (_otlp.START, _otlp.END)
@@ -70,11 +82,11 @@ def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Sp
         for scope in parts:
             if holds(scope, _otlp.SCOPE_SPANS):
                 inner = list(fields(body, scope.value, scope.end))
-                name = ""
+                name, more = "", NO_ATTRIBUTES
                 for owner in inner:
                     if holds(owner, _otlp.OWNER):
-                        name = _scope_name(body, owner)
-                origin = Origin(attributes, name)
+                        name, more = _scope(content(body, owner))
+                origin = Origin(attributes, name, more)
                 for field in inner:
                     if holds(field, _otlp.SPANS):
                         message = content(body, field)
@@ -83,11 +95,23 @@ def spans_of(body: bytes, store: Store, *, trusted: bool = False) -> Iterator[Sp
                         yield _span(message, origin, store)
 
 
-def _scope_name(body: bytes, owner: Field) -> str:
-    for field in fields(body, owner.value, owner.end):
-        if field.number == 1:
-            return _text(content(body, field))
-    return ""
+@lru_cache(maxsize=64)
+def _scope(data: bytes) -> tuple[str, Mapping[str, Any]]:
+    """Its name; its version and attributes, if it has some. Shared, as resources are."""
+    name = ""
+    more: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
+    for field in fields(data):
+        if field.number == _SCOPE_NAME:
+            name = _text(content(data, field))
+        elif field.number == _SCOPE_VERSION:
+            more["version"] = _text(content(data, field))
+        elif field.number == _otlp.SCOPE_ATTRIBUTES.number:
+            key, value = _pair(content(data, field))
+            attributes[key] = value
+    if attributes:
+        more["attributes"] = attributes
+    return name, more or NO_ATTRIBUTES
 
 
 @lru_cache(maxsize=64)
@@ -185,6 +209,7 @@ def _span(data: bytes, origin: Origin, store: Store) -> Span:
         links=StoredLinks(stored) if has_links else (),
         service=origin.service,
         scope=origin.scope,
+        scope_more=origin.more,
         resource=origin.resource,
     )
 
@@ -204,6 +229,7 @@ class StoredProtobuf(Stored):
 
 def _decoded(data: bytes) -> Details:
     attributes: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     events, links = [], []
     for field in fields(data):
         if field.number == _otlp.ATTRIBUTES.number:
@@ -213,7 +239,9 @@ def _decoded(data: bytes) -> Details:
             events.append(_event(content(data, field)))
         elif field.number == _otlp.LINKS.number:
             links.append(_link(content(data, field)))
-    return Details(attributes or NO_ATTRIBUTES, events, links)
+        elif field.number in _MORE:
+            more[_MORE[field.number]] = _text_or_number(data, field)
+    return Details(attributes or NO_ATTRIBUTES, events, links, more or NO_ATTRIBUTES)
 
 
 def _event(data: bytes) -> Event:
@@ -227,6 +255,8 @@ def _event(data: bytes) -> Event:
         elif field.number == _otlp.EVENT_ATTRIBUTES.number:
             key, value = _pair(content(data, field))
             attributes[key] = value
+        elif field.number in _MORE_OF_EVENT:
+            event.more = {_MORE_OF_EVENT[field.number]: _text_or_number(data, field)}
     event.attributes = attributes or NO_ATTRIBUTES
     return event
 
@@ -234,6 +264,7 @@ def _event(data: bytes) -> Event:
 def _link(data: bytes) -> Link:
     link = Link(trace_id="", span_id="")
     attributes: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     for field in fields(data):
         if field.number == _otlp.TRACE_ID:
             link.trace_id = content(data, field).hex()
@@ -242,7 +273,9 @@ def _link(data: bytes) -> Link:
         elif field.number == _LINK_ATTRIBUTES:
             key, value = _pair(content(data, field))
             attributes[key] = value
-    link.attributes = attributes or NO_ATTRIBUTES
+        elif field.number in _MORE_OF_LINK:
+            more[_MORE_OF_LINK[field.number]] = _text_or_number(data, field)
+    link.attributes, link.more = attributes or NO_ATTRIBUTES, more or NO_ATTRIBUTES
     return link
 
 
@@ -304,3 +337,12 @@ def _value(data: bytes, depth: int = 0) -> Any:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
+
+
+def _text_or_number(data: bytes, field: Field) -> str | int:
+    """As the field's own type says."""
+    if field.wire_type == VARINT:
+        return _otlp.dropped(data, field)
+    if field.wire_type == FIXED32:
+        return int.from_bytes(data[field.value : field.end], "little")
+    return _text(content(data, field))

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from flowspan import semconv
 from flowspan.cli.view._analysis import USAGE_KEYS
-from flowspan.cli.view._model import NO_ATTRIBUTES, Event, Link
+from flowspan.cli.view._model import NO_ATTRIBUTES, Event, Link, Span
 
 KEPT: Final = frozenset(
     (
@@ -48,6 +48,14 @@ class Details(NamedTuple):
     attributes: Mapping[str, Any] = NO_ATTRIBUTES
     events: Sequence[Event] = ()
     links: Sequence[Link] = ()
+    more: Mapping[str, Any] = NO_ATTRIBUTES
+    """What no view shows, by its name in OTLP's JSON: trace state, flags, dropped counts."""
+
+
+def more_of(span: Span) -> Mapping[str, Any]:
+    """`Details.more`."""
+    stored = span.attributes
+    return stored.details().more if isinstance(stored, Stored) else NO_ATTRIBUTES
 
 
 class _File:

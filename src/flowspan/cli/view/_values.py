@@ -38,21 +38,29 @@ _NO_ID: Final = {"0" * 16, "0" * 32}
 
 
 class Origin:
-    """Resource and scope that spans have in common."""
+    """Resource and scope that spans have in common; *more* of the scope: version, attributes."""
 
-    __slots__ = ("resource", "scope", "service")
+    __slots__ = ("more", "resource", "scope", "service")
 
-    def __init__(self, resource: Mapping[str, Any], scope: str) -> None:
+    def __init__(
+        self, resource: Mapping[str, Any], scope: str, more: Mapping[str, Any] = NO_ATTRIBUTES
+    ) -> None:
         self.resource = resource
         self.service = intern(str(resource.get(semconv.SERVICE_NAME, "")))
         self.scope = intern(scope)
+        self.more = more
 
 
 def origin_of(resource: Any, scope: Any) -> Origin:
     """Of a resource and a scope as they stand in a request; None where there is none."""
-    return Origin(
-        attributes_of((resource or {}).get("attributes")), str((scope or {}).get("name") or "")
-    )
+    scope = scope or {}
+    more: dict[str, Any] = {}
+    if version := scope.get("version"):
+        more["version"] = str(version)
+    if attributes := attributes_of(scope.get("attributes")):
+        more["attributes"] = attributes
+    name = str(scope.get("name") or "")
+    return Origin(attributes_of((resource or {}).get("attributes")), name, more or NO_ATTRIBUTES)
 
 
 def span_of(raw: Raw, origin: Origin, store: Store) -> Span:
@@ -72,14 +80,15 @@ def _span_of(raw: Raw, origin: Origin, store: Store) -> Span:
     carried: Mapping[str, Any] = NO_ATTRIBUTES
     its_events: Sequence[Event] = ()
     its_links: Sequence[Link] = ()
-    if attributes or events or links:
+    more = _more_of(raw)
+    if attributes or events or links or more:
         kept = {
             each["key"]: _or_nothing(value_of, each.get("value"), None)
             for each in attributes or ()
             if each["key"] in KEPT
         }
         carried = stored = StoredJson(
-            store, _packed((attributes, events, links)), kept or NO_ATTRIBUTES
+            store, _packed((attributes, events, links, more)), kept or NO_ATTRIBUTES
         )
         its_events = StoredEvents(stored) if events else ()
         its_links = StoredLinks(stored) if links else ()
@@ -98,6 +107,7 @@ def _span_of(raw: Raw, origin: Origin, store: Store) -> Span:
         links=its_links,
         service=origin.service,
         scope=origin.scope,
+        scope_more=origin.more,
         resource=origin.resource,
     )
 
@@ -109,7 +119,7 @@ class StoredJson(Stored):
 
     @staticmethod
     def decode(data: bytes) -> Details:
-        attributes, events, links = _unpacked(data)
+        attributes, events, links, more = _unpacked(data)
         return Details(
             attributes_of(attributes),
             [
@@ -117,6 +127,7 @@ class StoredJson(Stored):
                     name=str(each.get("name") or ""),
                     time=_or_nothing(time_of, each.get("timeUnixNano"), 0),
                     attributes=attributes_of(each.get("attributes")),
+                    more=_more_of(each),
                 )
                 for each in _mappings(events)
             ],
@@ -125,10 +136,18 @@ class StoredJson(Stored):
                     trace_id=_or_nothing(id_of, each.get("traceId"), ""),
                     span_id=_or_nothing(id_of, each.get("spanId"), ""),
                     attributes=attributes_of(each.get("attributes")),
+                    more=_more_of(each),
                 )
                 for each in _mappings(links)
             ],
+            more,
         )
+
+
+def _more_of(raw: Raw) -> Mapping[str, Any]:
+    """What there is of `_MORE`, of a span, an event or a link."""
+    more = {name: _or_nothing(read, raw[name], 0) for name, read in _MORE if raw.get(name)}
+    return more or NO_ATTRIBUTES
 
 
 def _packed(value: Any) -> bytes:
@@ -238,3 +257,17 @@ def _number(value: Any) -> int:
         return int(value)
     except ValueError:
         raise ValueError(f"{str(value)[:40]!r} where a number was expected") from None
+
+
+def _count(value: Any) -> int:
+    """A number that 32 bits hold."""
+    return min(max(_number(value), 0), 2**32 - 1)
+
+
+_MORE: Final = (
+    ("traceState", str),
+    ("droppedAttributesCount", _count),
+    ("droppedEventsCount", _count),
+    ("droppedLinksCount", _count),
+    ("flags", _count),
+)

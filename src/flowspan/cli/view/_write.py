@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import orjson
 
 from flowspan.cli.view._model import Span, Trace
+from flowspan.cli.view._stored import more_of
 
 _AT_ONCE: Final = 256
 
@@ -22,7 +23,7 @@ def write(traces: Sequence[Trace], file: IO[bytes]) -> int:
     written = 0
     file.write(b'{"resourceSpans":[')
     for trace in traces:
-        for _, group in groupby(trace.spans, lambda span: (id(span.resource), span.scope)):
+        for _, group in groupby(trace.spans, _origin):
             while spans := list(islice(group, _AT_ONCE)):
                 file.write(b"," if written else b"")
                 file.write(_resource_spans(spans))
@@ -36,10 +37,15 @@ def _resource_spans(spans: Sequence[Span]) -> bytes:
     resource = {**first.resource}
     if first.service:
         resource.setdefault("service.name", first.service)
-    scope = {"scope": {"name": _text(first.scope)}, "spans": [_span(span) for span in spans]}
-    return orjson.dumps(
-        {"resource": {"attributes": _pairs(resource)}, "scopeSpans": [scope]},
-    )
+    scope = {"name": _text(first.scope), **first.scope_more}
+    if "attributes" in scope:
+        scope["attributes"] = _pairs(scope["attributes"])
+    inner = {"scope": _texts(scope), "spans": [_span(span) for span in spans]}
+    return orjson.dumps({"resource": {"attributes": _pairs(resource)}, "scopeSpans": [inner]})
+
+
+def _origin(span: Span) -> tuple[int, str, int]:
+    return id(span.resource), span.scope, id(span.scope_more)
 
 
 def _span(span: Span) -> dict[str, Any]:
@@ -57,6 +63,7 @@ def _span(span: Span) -> dict[str, Any]:
                 "name": _text(event.name),
                 "timeUnixNano": str(event.time),
                 "attributes": _pairs(event.attributes),
+                **_texts(event.more),
             }
             for event in span.events
         ],
@@ -65,11 +72,13 @@ def _span(span: Span) -> dict[str, Any]:
                 "traceId": link.trace_id,
                 "spanId": link.span_id,
                 "attributes": _pairs(link.attributes),
+                **_texts(link.more),
             }
             for link in span.links
             if link.trace_id and link.span_id
         ],
         "status": {"code": span.status, "message": _text(span.status_message)},
+        **_texts(more_of(span)),
     }
     if not span.parent_id:
         del written["parentSpanId"]
@@ -78,6 +87,12 @@ def _span(span: Span) -> dict[str, Any]:
 
 def _pairs(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": _text(key), "value": _value(value)} for key, value in attributes.items()]
+
+
+def _texts(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _text(value) if isinstance(value, str) else value for name, value in members.items()
+    }
 
 
 def _value(value: Any) -> dict[str, Any]:
