@@ -1,11 +1,15 @@
 """
-What flowspan costs a real Langflow under load. A quarter of an hour on two cores.
+What flowspan costs a real Langflow under load. Half an hour on two cores.
 
-50 clients at a time run a flow of six components by `/api/v1/run`, 500 runs for each of five
-servers: with nothing; with an endpoint but without flowspan, where Langflow exports spans of its
-own; with both; with flowspan and no endpoint of Langflow's; with Langflow's Phoenix tracer. Rounds
-are interleaved and each figure is the median of ratios within a round. CPU is that of the server's
-processes. Arguments choose servers, beside `nothing`.
+50 clients at a time run a flow of six components by `/api/v1/run` on each of five servers: with
+nothing; with an endpoint but without flowspan, where Langflow exports spans of its own; with both;
+with flowspan and no endpoint of Langflow's; with Langflow's Phoenix tracer. Arguments choose
+servers, beside `nothing`.
+
+Throughput and p95: 500 runs for each server, alone, in interleaved rounds. CPU, that of the
+server's processes: 600 runs for each, in rounds at the same time as those of `nothing`, for this
+machine's speed changes by a tenth from one round to the next. Each figure is the median of the
+ratios within a round.
 
 Needs `.venv-langflow` (tests/in_langflow/install) and port 4318; makes `.venv-langflow-stock`, the
 same without flowspan.
@@ -29,7 +33,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -39,8 +43,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 from in_langflow._server import Langflow, new_session, running_langflow  # noqa: E402
 
 CLIENTS = 50
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
+ROUNDS = int(os.environ.get("ROUNDS", "5"))  # of each server alone
 RUNS = int(os.environ.get("RUNS", "100"))  # a round
+PAIRS = int(os.environ.get("PAIRS", "12"))  # rounds of each server beside `nothing`
+PAIR_RUNS = int(os.environ.get("PAIR_RUNS", "50"))
 OURS = ROOT / ".venv-langflow" / "bin" / "python"
 STOCK = ROOT / ".venv-langflow-stock" / "bin" / "python"
 DATABASE = {  # 50 at once are more than Langflow's SQLite takes by default
@@ -78,18 +84,25 @@ class RawSink:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
+class Round(NamedTuple):
+    """What it took: seconds, those of the processor, those of each run."""
+
+    seconds: float
+    cpu: float
+    latencies: list[float]
+
+
 @dataclass
 class Variant:
     name: str
     langflow: Langflow
     sink: RawSink
-    latencies: list[list[float]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
+    alone: list[Round] = field(default_factory=list)
+    beside: list[tuple[Round, Round]] = field(default_factory=list)  # its own, that of `nothing`
+    runs: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
-    def round(self, runs: int) -> None:
-        """*runs* runs; what they took is noted."""
+    def round(self, runs: int) -> Round:
         flow = self.langflow.flow("six")
         client = self.langflow.client
         headers = {"x-api-key": client.headers["x-api-key"], "Content-Type": "application/json"}
@@ -110,10 +123,10 @@ class Variant:
         cpu, start = cpu_seconds(self.langflow.pid), time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as clients:
             latencies = list(clients.map(run, range(runs)))
-        self.seconds.append(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
         time.sleep(1.5)  # what a run leaves to do, the export above all, is part of its price
-        self.cpu.append(cpu_seconds(self.langflow.pid) - cpu)
-        self.latencies.append(latencies)
+        self.runs += runs
+        return Round(seconds, cpu_seconds(self.langflow.pid) - cpu, latencies)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -198,9 +211,10 @@ def environment(name: str, sink: RawSink) -> dict[str, str]:
 
 def sinks_of(arguments: list[str]) -> dict[str, RawSink]:
     """One for each server that was asked for, `nothing` first: all others are compared to it."""
-    unknown = [name for name in arguments if name not in KINDS]
+    unknown = [name for name in arguments if name not in KINDS or name == "nothing"]
     if unknown:
-        sys.exit(f"no server is called {unknown[0]!r}; there are {', '.join(map(repr, KINDS))}")
+        known = ", ".join(repr(name) for name in KINDS if name != "nothing")
+        sys.exit(f"no server to choose is called {unknown[0]!r}; there are {known}")
     chosen = [name for name in KINDS if name in ("nothing", *(arguments or KINDS))]
     try:
         return {name: RawSink(4318 if name == "flowspan" else 0) for name in chosen}
@@ -240,37 +254,51 @@ def main() -> None:
             variants = [one.result() for one in started]
         time.sleep(6)  # what the warm runs export
         for variant in variants:
-            for noted in (variant.latencies, variant.seconds, variant.cpu, variant.sink.bodies):
-                noted.clear()
+            variant.sink.bodies.clear()
             variant.refused.clear()
+            variant.runs = 0
         for number in range(ROUNDS):
-            for variant in variants[number % len(variants) :] + variants[: number % len(variants)]:
-                variant.round(RUNS)
-            print("round", number + 1, [v.cpu[-1] for v in variants], file=sys.stderr, flush=True)
+            for variant in turned(variants, number):
+                variant.alone.append(variant.round(RUNS))
+            seconds = [f"{variant.alone[-1].seconds:.1f}" for variant in variants]
+            print("round", number + 1, "s:", *seconds, file=sys.stderr, flush=True)
+        nothing, *others = variants
+        with ThreadPoolExecutor(2) as both:
+            for number in range(PAIRS):
+                for variant in turned(others, number):
+                    own, base = both.map(lambda one: one.round(PAIR_RUNS), (variant, nothing))
+                    variant.beside.append((own, base))
+                last = [variant.beside[-1] for variant in others]
+                ratios = [f"{own.cpu / base.cpu:.2f}" for own, base in last]
+                print("pair", number + 1, "CPU:", *ratios, file=sys.stderr, flush=True)
         time.sleep(6)  # the last export
         report(variants)
 
 
+def turned(variants: list[Variant], number: int) -> list[Variant]:
+    """In another order each round."""
+    return variants[number % len(variants) :] + variants[: number % len(variants)]
+
+
 def report(variants: list[Variant]) -> None:
-    nothing = variants[0]
-    runs = ROUNDS * RUNS
-    print(f"nothing: {statistics.median(nothing.cpu) / RUNS * 1000:.0f} ms of CPU a run, ", end="")
-    print(f"{RUNS / statistics.median(nothing.seconds):.1f} runs/s")
+    nothing, *others = variants
+    took = [base.cpu / PAIR_RUNS * 1000 for one in others for _, base in one.beside]
+    print(f"nothing: {min(took):.0f} to {max(took):.0f} ms of CPU a run, ", end="")
+    print(f"{RUNS / statistics.median(each.seconds for each in nothing.alone):.1f} runs/s")
     print("| with | CPU a run | quartiles | throughput | p95 | spans of ours, of others | whole |")
     print("|---|---|---|---|---|---|---|")
-    for one in variants:
-        cpu = [own / base for own, base in zip(one.cpu, nothing.cpu, strict=True)]
-        speed = [base / own for own, base in zip(one.seconds, nothing.seconds, strict=True)]
-        late = [
-            p95(own) / p95(base) for own, base in zip(one.latencies, nothing.latencies, strict=True)
-        ]
+    for one in others:
+        cpu = [own.cpu / base.cpu for own, base in one.beside]
+        pairs = list(zip(one.alone, nothing.alone, strict=True))
+        speed = [base.seconds / own.seconds for own, base in pairs]
+        late = [p95(own.latencies) / p95(base.latencies) for own, base in pairs]
         whole, scopes = whole_traces(one.sink.bodies)
         ours = scopes.pop("flowspan", 0)
         spread = statistics.quantiles(cpu, n=4) if len(cpu) > 1 else [cpu[0]] * 3
         print(
-            f"| {one.name} | {statistics.median(cpu):.2f} | {spread[0]:.2f} to {spread[2]:.2f} "
+            f"| {one.name} | {statistics.median(cpu):.3f} | {spread[0]:.2f} to {spread[2]:.2f} "
             f"| {statistics.median(speed):.2f} | {statistics.median(late):.2f} "
-            f"| {ours}, {sum(scopes.values())} | {whole} of {runs} |"
+            f"| {ours}, {sum(scopes.values())} | {whole} of {one.runs} |"
         )
         for said, count in one.refused.items():
             print(f"{one.name}: {count} refused: {said}")
