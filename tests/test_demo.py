@@ -267,14 +267,21 @@ def test_a_jaeger_that_answers_gets_the_links(jaeger: Jaeger) -> None:
         assert name in {span["name"] for span in jaeger.trace(trace_id)}
 
 
-def test_a_jaeger_that_is_none_is_refused() -> None:
-    """Before anything runs."""
-    done = flowspan_command("demo", "--jaeger", "jaeger:16686")
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("jaeger:16686", "'jaeger:16686'"),
+        ("http://me:secret@jaeger", "'http://***@jaeger'"),
+        ("http://jaeger/{span}", "'http://jaeger/{span}'"),
+    ],
+)
+def test_a_jaeger_that_is_none_is_refused(given: str, shown: str) -> None:
+    """Before anything runs, and with no password in it."""
+    done = flowspan_command("demo", "--jaeger", given)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "--jaeger='jaeger:16686': expected the http:// or https:// URL of a Jaeger's pages\n"
-    )
+    assert done.stderr.startswith(f"--jaeger={shown}: expected an http:// or https:// URL")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [("--runs", "0"), ("--live", "--runs", "2")])

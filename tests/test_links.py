@@ -169,6 +169,8 @@ def test_without_a_pipeline_the_environment_counts(configured, monkeypatch: pyte
         ("grpc", "localhost:4317"),
         ("grpc", "[::1]:4317"),
         ("grpc", "dns:///localhost:4317"),
+        ("grpc", "dns:localhost:4317"),
+        ("grpc", "ipv4:127.0.0.1:4317"),
     ],
 )
 def test_a_collector_on_this_machine_has_a_jaeger_beside_it(protocol: str, endpoint: str):

@@ -25,6 +25,7 @@ from flowspan.cli.view._protobuf import spans_of
 from flowspan.cli.view._stored import Store
 from flowspan.cli.view._write import write
 from flowspan.delivery import DurableSpanProcessor
+from flowspan.delivery._wire import framed, tag
 from view_traces import (
     MILLI,
     TRACE,
@@ -526,6 +527,38 @@ def test_otlp_json_keeps_what_no_view_shows(form: str):
         assert scope["scope"] == expected["scope"]
         (one,), (sent,) = scope["spans"], expected["spans"]
         assert {"parentSpanId": "", **one} == nothing | sent
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"traceState": ["a"], "flags": "abc"},
+        {"flags": -3, "droppedLinksCount": [1], "droppedEventsCount": "NaN"},
+        {"droppedAttributesCount": {"a": 1}, "traceState": json.loads("[" * 600 + "]" * 600)},
+    ],
+)
+def test_what_no_view_shows_costs_only_itself(wrong: dict[str, Any]):
+    """Of a wrong type it is left out; the span is not."""
+    file = BytesIO()
+
+    given = json.dumps(request(span(1, "a", attributes={"a": 1}, **wrong)))
+    (found,) = spans_in(given.encode())
+    write([Trace(TRACE, [found])], file)
+
+    (resource,) = json.loads(file.getvalue())["resourceSpans"]
+    (back,) = resource["scopeSpans"][0]["spans"]
+    assert back["name"] == "a"
+    assert not set(back) & set(wrong)
+
+
+@pytest.mark.parametrize("field", [3, 10, 12, 14, 16])
+def test_a_field_of_another_type_is_no_span(field: int):
+    """As for each field that the views show."""
+    message = framed(1, bytes(range(16))) + framed(2, bytes(range(8))) + tag(field, 1) + bytes(8)
+    body = framed(1, framed(2, framed(2, message)))
+
+    with pytest.raises(ValueError, match="not of OTLP's type"):
+        list(spans_of(body, Store()))
 
 
 def protobuf_of(document: Any) -> bytes:

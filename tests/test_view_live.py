@@ -33,9 +33,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
-from flowspan.cli.view import _receiver, _receiver_grpc
+from flowspan.cli.view import _live, _receiver, _receiver_grpc
+from flowspan.cli.view._asked import Asked
+from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._model import Span
 from flowspan.cli.view._receiver import JSON, PROTOBUF, Receiver
+from flowspan.cli.view._show import Page
 from flowspan.cli.view._stored import Store
 from flowspan.delivery import DurableSpanProcessor
 from view_traces import request, span, support_bot, view
@@ -461,3 +464,49 @@ def test_listening_takes_no_files(tmp_path: Path):
         done = view("--listen=0", *others)
         assert done.exit_code == 2
         assert done.stderr == "--listen takes neither files nor --spool nor --span\n"
+
+
+# ---- what waits to be drawn
+
+
+def watching(max_spans: int) -> _live._Watch:
+    return _live._Watch(Asked(max_spans=max_spans, as_json=True), Collection(max_spans), Page())
+
+
+def root(number: int, trace: int) -> Span:
+    return Span(
+        trace_id=f"{trace:032x}", span_id=f"{number:016x}", name="a", start=trace + 1, end=trace + 2
+    )
+
+
+def test_what_waits_is_bounded():
+    """While nobody reads the terminal; what does not fit is counted."""
+    watch = watching(100)
+
+    for number in range(1000):
+        watch.take([root(1, number)])
+
+    assert len(watch.open) <= 100
+    assert len(watch.known) <= 100
+    assert watch.collection.left_out + watch.collection.spans == 1000
+
+
+def test_a_span_that_comes_while_another_trace_is_drawn_is_drawn_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """With its trace, which is not shown again for it."""
+    watch = watching(100)
+    watch.take([root(1, 1), root(1, 2)])
+    drawn: list[tuple[str, int]] = []
+
+    def line(trace: dict[str, Any]) -> None:
+        if not drawn:
+            watch.take([root(2, 2)])
+        drawn.append((trace["trace_id"][-1], trace["spans"]))
+
+    monkeypatch.setattr(watch.page, "json_line", line)
+
+    watch._draw(float("inf"))
+    watch._draw(float("inf"))
+
+    assert drawn == [("1", 1), ("2", 2)]

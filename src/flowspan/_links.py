@@ -43,9 +43,16 @@ def template(config: Config, *, exports: bool = True) -> str | None:
 
 
 def host_of(endpoint: str) -> str:
-    """Of a URL, of host:port and of gRPC's dns:///host:port; empty if there is none."""
-    host = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname
-    return host or urlsplit("//" + endpoint.rpartition("/")[2]).hostname or ""
+    """Of a URL, of host:port and of gRPC's other targets; empty if there is none."""
+    scheme, _, rest = endpoint.partition(":")
+    if scheme in ("unix", "unix-abstract"):
+        return ""
+    if scheme in ("dns", "ipv4", "ipv6") and not rest.isdigit():  # dns://server/host:port
+        endpoint = rest.rpartition("/")[2].partition(",")[0]
+    try:
+        return urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def fill(template: str, trace_id: int, run_id: str) -> str:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 import flowspan
+from flowspan._config_parse import TRACE_URL, Wrong
 from flowspan.cli._browser import open_page, save
 from flowspan.cli._console import refuse, silence_loggers
 from flowspan.cli._demo_flows import run_flows, run_on
@@ -57,10 +58,12 @@ class Asked:
 
 def show(jaeger: str | None, asked: Asked) -> None:
     """Run the demo and print what became of it. Raises nothing for a wrong configuration."""
-    try:
-        flowspan.Config(trace_url=jaeger)
-    except flowspan.ConfigError:
-        refuse(f"--jaeger={jaeger!r}: expected the http:// or https:// URL of a Jaeger's pages")
+    if jaeger is not None:
+        try:
+            TRACE_URL.read(jaeger)
+        except Wrong as why:
+            reason = f" ({why})" if str(why) else ""
+            refuse(f"--jaeger={TRACE_URL.show(jaeger)}: expected {TRACE_URL.accepts}{reason}")
     console = Console(highlight=False, markup=False, emoji=False)
     config = flowspan.Config.from_env()
     for problem in config.problems:

@@ -146,12 +146,12 @@ class _Watch:
         self._draw(float("inf"))
 
     def _note(self, span: Span, now: float) -> None:
-        run = self.known.get(span.trace_id)
-        if run is None:
-            run = self.known[span.trace_id] = _Run(now, now)
-            while len(self.known) > self.asked.max_spans:
-                del self.known[next(iter(self.known))]
-        self.open[span.trace_id] = run
+        run = self.known.pop(span.trace_id, None) or _Run(now, now)
+        self.known[span.trace_id] = self.open[span.trace_id] = run
+        while len(self.known) > self.asked.max_spans:  # as the collection leaves out the oldest
+            oldest = next(iter(self.known))
+            del self.known[oldest]
+            self.open.pop(oldest, None)
         run.last = now
         run.spans += 1
         if not span.parent_id or semconv.RUN_STATUS in span.attributes:
@@ -161,22 +161,19 @@ class _Watch:
             run.name = str(span.attributes.get(semconv.FLOW_NAME) or span.service)
 
     def _draw(self, now: float) -> None:
-        for trace_id, again in self._due(now):
-            trace = self.collection.trace(trace_id)
+        with self.lock:
+            due = [name for name, run in self.open.items() if now >= run.last + _wait(run)]
+        for trace_id in due:
+            with self.lock:  # what comes from here on is shown again
+                run = self.open.pop(trace_id, None)
+                if run is None:
+                    continue
+                trace = self.collection.trace(trace_id)
+                more = count(run.spans - run.drawn, "more span")
+                again = f"again, with {more}" if run.drawn else ""
+                run.drawn = run.spans
             if trace is not None and chosen(self.asked, [trace]):
                 self._show(trace, again)
-
-    def _due(self, now: float) -> list[tuple[str, str]]:
-        """What is to be shown now; of what was shown before, with a line that says so."""
-        due: list[tuple[str, str]] = []
-        with self.lock:
-            for trace_id, run in list(self.open.items()):
-                if now >= run.last + _wait(run):
-                    del self.open[trace_id]
-                    more = count(run.spans - run.drawn, "more span")
-                    due.append((trace_id, f"again, with {more}" if run.drawn else ""))
-                    run.drawn = run.spans
-        return due
 
     def _show(self, trace: Trace, again: str) -> None:
         found = analyse(trace)

@@ -32,16 +32,19 @@ _BOOL, _INT, _DOUBLES = 2, 3, 4
 # of Event, and of Link
 _TIME, _EVENT_NAME = 1, 2
 _LINK_ATTRIBUTES: Final = 4
-# What else there is: the names in OTLP's JSON, for `Details.more`
+# What else there is: types, and names in OTLP's JSON, for `Details.more`
+_STATE: Final = (BYTES, "traceState")
+_LOST: Final = (VARINT, "droppedAttributesCount")
+_FLAGS: Final = (FIXED32, "flags")
 _MORE: Final = {
-    _otlp.TRACE_STATE: "traceState",
-    _otlp.ATTRIBUTES.dropped: "droppedAttributesCount",
-    _otlp.EVENTS.dropped: "droppedEventsCount",
-    _otlp.LINKS.dropped: "droppedLinksCount",
-    16: "flags",
+    _otlp.TRACE_STATE: _STATE,
+    _otlp.ATTRIBUTES.dropped: _LOST,
+    _otlp.EVENTS.dropped: (VARINT, "droppedEventsCount"),
+    _otlp.LINKS.dropped: (VARINT, "droppedLinksCount"),
+    16: _FLAGS,
 }
-_MORE_OF_EVENT: Final = {_otlp.EVENT_ATTRIBUTES.dropped: "droppedAttributesCount"}
-_MORE_OF_LINK: Final = {3: "traceState", 5: "droppedAttributesCount", 6: "flags"}
+_MORE_OF_EVENT: Final = {_otlp.EVENT_ATTRIBUTES.dropped: _LOST}
+_MORE_OF_LINK: Final = {3: _STATE, 5: _LOST, 6: _FLAGS}
 _KEPT: Final = frozenset(key.encode() for key in KEPT)
 _KEY_TAG: Final = _otlp.KEY << 3 | BYTES
 _FIXED: Final = (_otlp.START, _otlp.END)
@@ -240,13 +243,14 @@ def _decoded(data: bytes) -> Details:
         elif field.number == _otlp.LINKS.number:
             links.append(_link(content(data, field)))
         elif field.number in _MORE:
-            more[_MORE[field.number]] = _text_or_number(data, field)
+            _note(more, data, field, *_MORE[field.number])
     return Details(attributes or NO_ATTRIBUTES, events, links, more or NO_ATTRIBUTES)
 
 
 def _event(data: bytes) -> Event:
     event = Event(name="", time=0)
     attributes: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     for field in fields(data):
         if field.number == _TIME:
             event.time = fixed(data, field)
@@ -256,8 +260,8 @@ def _event(data: bytes) -> Event:
             key, value = _pair(content(data, field))
             attributes[key] = value
         elif field.number in _MORE_OF_EVENT:
-            event.more = {_MORE_OF_EVENT[field.number]: _text_or_number(data, field)}
-    event.attributes = attributes or NO_ATTRIBUTES
+            _note(more, data, field, *_MORE_OF_EVENT[field.number])
+    event.attributes, event.more = attributes or NO_ATTRIBUTES, more or NO_ATTRIBUTES
     return event
 
 
@@ -274,7 +278,7 @@ def _link(data: bytes) -> Link:
             key, value = _pair(content(data, field))
             attributes[key] = value
         elif field.number in _MORE_OF_LINK:
-            more[_MORE_OF_LINK[field.number]] = _text_or_number(data, field)
+            _note(more, data, field, *_MORE_OF_LINK[field.number])
     link.attributes, link.more = attributes or NO_ATTRIBUTES, more or NO_ATTRIBUTES
     return link
 
@@ -339,10 +343,11 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _text_or_number(data: bytes, field: Field) -> str | int:
-    """As the field's own type says."""
-    if field.wire_type == VARINT:
-        return _otlp.dropped(data, field)
-    if field.wire_type == FIXED32:
-        return int.from_bytes(data[field.value : field.end], "little")
-    return _text(content(data, field))
+def _note(into: dict[str, Any], data: bytes, field: Field, wire_type: int, name: str) -> None:
+    _otlp.expect(field, wire_type)
+    if wire_type == VARINT:
+        into[name] = _otlp.dropped(data, field)
+    elif wire_type == FIXED32:
+        into[name] = int.from_bytes(data[field.value : field.end], "little")
+    else:
+        into[name] = _text(content(data, field))

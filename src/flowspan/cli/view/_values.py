@@ -55,11 +55,11 @@ def origin_of(resource: Any, scope: Any) -> Origin:
     """Of a resource and a scope as they stand in a request; None where there is none."""
     scope = scope or {}
     more: dict[str, Any] = {}
-    if version := scope.get("version"):
-        more["version"] = str(version)
+    if version := _text_of(scope.get("version")):
+        more["version"] = version
     if attributes := attributes_of(scope.get("attributes")):
         more["attributes"] = attributes
-    name = str(scope.get("name") or "")
+    name = _text_of(scope.get("name"))
     return Origin(attributes_of((resource or {}).get("attributes")), name, more or NO_ATTRIBUTES)
 
 
@@ -96,12 +96,12 @@ def _span_of(raw: Raw, origin: Origin, store: Store) -> Span:
         trace_id=trace_id,
         span_id=span_id,
         parent_id=id_of(raw.get("parentSpanId"), 16),
-        name=intern(str(raw.get("name") or "")),
+        name=intern(_text_of(raw.get("name"))),
         kind=_enum(raw.get("kind"), _KINDS),
         start=time_of(raw.get("startTimeUnixNano")),
         end=time_of(raw.get("endTimeUnixNano")),
         status=_enum(status.get("code"), _STATUSES),
-        status_message=str(status.get("message") or ""),
+        status_message=_text_of(status.get("message")),
         attributes=carried,
         events=its_events,
         links=its_links,
@@ -124,7 +124,7 @@ class StoredJson(Stored):
             attributes_of(attributes),
             [
                 Event(
-                    name=str(each.get("name") or ""),
+                    name=_text_of(each.get("name")),
                     time=_or_nothing(time_of, each.get("timeUnixNano"), 0),
                     attributes=attributes_of(each.get("attributes")),
                     more=_more_of(each),
@@ -146,8 +146,17 @@ class StoredJson(Stored):
 
 def _more_of(raw: Raw) -> Mapping[str, Any]:
     """What there is of `_MORE`, of a span, an event or a link."""
-    more = {name: _or_nothing(read, raw[name], 0) for name, read in _MORE if raw.get(name)}
+    more = {
+        name: value
+        for name, read in _MORE
+        if raw.get(name) and (value := _or_nothing(read, raw[name], None))
+    }
     return more or NO_ATTRIBUTES
+
+
+def _text_of(value: Any) -> str:
+    """Empty for what is neither text nor a number."""
+    return str(value) if value and isinstance(value, (str, int, float)) else ""
 
 
 def _packed(value: Any) -> bytes:
@@ -265,7 +274,7 @@ def _count(value: Any) -> int:
 
 
 _MORE: Final = (
-    ("traceState", str),
+    ("traceState", _text_of),
     ("droppedAttributesCount", _count),
     ("droppedEventsCount", _count),
     ("droppedLinksCount", _count),
