@@ -28,6 +28,7 @@ from faults import (
     partly,
 )
 from flowspan.delivery import DurableSpanProcessor
+from logged import said
 
 Make = Callable[..., DurableSpanProcessor]
 
@@ -169,7 +170,7 @@ def test_nothing_is_lost_while_the_collector_answers(
     stats = processor.stats()
     assert (stats.exported, stats.waiting, stats.parked) == (80, 0, 0)
     assert not stats.dropped
-    assert len([r for r in caplog.records if r.name == "flowspan"]) <= 5
+    assert len(said(caplog)) <= 5
 
 
 def test_nothing_is_lost_while_the_collector_refuses(
@@ -189,7 +190,7 @@ def test_nothing_is_lost_while_the_collector_refuses(
 
     assert processor.force_flush(20_000)
     assert collector.names == sorted(names)
-    lines = [r.getMessage() for r in caplog.records if r.name == "flowspan"]
+    lines = said(caplog)
     assert len(lines) == 2, lines
     assert "spans wait in" in lines[0]
     assert "takes spans again" in lines[1]
@@ -338,7 +339,7 @@ def test_a_collector_that_comes_and_goes_is_said_once_in_a_while(
     end_spans(processor, 100)
 
     assert processor.force_flush(20_000)
-    assert len([r for r in caplog.records if r.name == "flowspan"]) <= 3
+    assert len(said(caplog)) <= 3
 
 
 def test_a_log_handler_may_make_spans(

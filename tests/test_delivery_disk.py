@@ -18,6 +18,7 @@ from backends._process import wait_for
 from faults import Collector
 from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor, _platform, _storage
+from logged import said
 from processes import in_process
 from programs import arrived, deliver_the_rest
 
@@ -80,12 +81,7 @@ def lines(caplog: pytest.LogCaptureFixture, word: str, *, least: int = 1) -> lis
     What flowspan has said with *word* in it, once there is so much: what is said under the
     processor's lock is logged by that thread when it has let it go, maybe after a flush.
     """
-
-    def said() -> list[str]:
-        lines = [record.getMessage() for record in caplog.records if record.name == "flowspan"]
-        return [line for line in lines if word in line]
-
-    return wait_for(said, timeout=10, until=lambda lines: len(lines) >= least)
+    return wait_for(lambda: said(caplog, word), timeout=10, until=lambda lines: len(lines) >= least)
 
 
 # ---- no disk to speak of

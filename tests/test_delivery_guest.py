@@ -18,6 +18,7 @@ from collectors import GrpcCollector, closing
 from faults import Collector
 from flowspan import _guard
 from flowspan.delivery import DurableSpanProcessor, _storage
+from logged import said
 from processes import in_process
 
 Make = Callable[..., DurableSpanProcessor]
@@ -257,11 +258,7 @@ def test_a_store_that_fails_harms_nobody(
     lost = processor.stats().dropped.get("not written", 0)
     assert lost == (10 if method == "append" else 0)
     assert len(set(faulty.ids)) == 13 - lost
-
-    def said() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "flowspan"]
-
     # by the thread that failed, when it has let the lock go: maybe later than the flush
-    wait_for(said, timeout=10)
+    wait_for(lambda: said(caplog), timeout=10)
     processor.close(1)
-    assert len(said()) <= 5
+    assert len(said(caplog)) <= 5

@@ -236,46 +236,38 @@ def test_which_provider_and_why(variables: dict[str, str], state: State, seen: s
     assert (line.do != "") is (state is not State.WELL)
 
 
-def test_opentelemetry_instrument_that_has_set_no_provider(collector: Collector) -> None:
-    """An exporter that it wants is not installed: it goes on without a provider, and we say so."""
+def below_opentelemetry_instrument(collector: Collector, *, metrics: str = "none") -> str:
+    """What the doctor says there."""
     command = str(Path(sys.executable).parent / "opentelemetry-instrument")
     environment = os.environ | {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_TRACES_EXPORTER": "none",
-        "OTEL_METRICS_EXPORTER": "missing",
+        "OTEL_METRICS_EXPORTER": metrics,
         "OTEL_LOGS_EXPORTER": "none",
     }
-    done = subprocess.run(
+    return subprocess.run(
         [command, COMMAND, "doctor", "--jaeger", "none"],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
-    )
+    ).stdout
 
-    assert "and it has set no provider" in done.stdout
-    assert "opentelemetry-distro[otlp]" in done.stdout
+
+def test_opentelemetry_instrument_that_has_set_no_provider(collector: Collector) -> None:
+    """An exporter that it wants is not installed: it goes on without a provider, and we say so."""
+    said = below_opentelemetry_instrument(collector, metrics="missing")
+
+    assert "and it has set no provider" in said
+    assert "opentelemetry-distro[otlp]" in said
 
 
 def test_a_provider_that_is_set_in_this_process(collector: Collector) -> None:
     """As below `opentelemetry-instrument`: named by its class."""
-    command = str(Path(sys.executable).parent / "opentelemetry-instrument")
-    environment = os.environ | {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-        "OTEL_TRACES_EXPORTER": "none",
-        "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-    }
-    done = subprocess.run(
-        [command, COMMAND, "doctor", "--jaeger", "none"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    said = below_opentelemetry_instrument(collector)
 
-    assert "opentelemetry.sdk.trace.TracerProvider, which is set in this process" in done.stdout
-    assert "opentelemetry-instrument: this process runs below it" in done.stdout
+    assert "opentelemetry.sdk.trace.TracerProvider, which is set in this process" in said
+    assert "opentelemetry-instrument: this process runs below it" in said
 
 
 def test_opentelemetry_that_cannot_be_imported(tmp_path: Path) -> None:

@@ -74,6 +74,16 @@ def _hide(value: object) -> str:
     return "***" if value else "{}"
 
 
+def sentence(name: str, shown: str, accepts: str, detail: str = "") -> str:
+    """What is wrong with a setting, on a line of a bearable length."""
+    reason = f" ({_short(detail)})" if detail else ""
+    return f"{name}={_short(shown)}: expected {accepts}{reason}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """

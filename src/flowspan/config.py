@@ -48,6 +48,7 @@ from flowspan._config_parse import (
     keys,
     one_of,
     patterns,
+    sentence,
     size_up_to,
 )
 from flowspan._redaction import DEFAULT_KEYS, DEFAULT_PATTERNS
@@ -240,17 +241,9 @@ def _check(settings: Any, **special: Kind) -> None:
         value = getattr(settings, setting.name)
         if not kind.fits(value):
             name = f"{type(settings).__name__}.{setting.name}"
-            problems.append(_sentence(name, kind.show(value), kind.in_code or kind.accepts))
+            problems.append(sentence(name, kind.show(value), kind.in_code or kind.accepts))
     if problems:
         raise ConfigError(*problems)
-
-
-def _sentence(name: str, value: str, accepts: str) -> str:
-    return f"{name}={_short(value)}: expected {accepts}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -461,7 +454,7 @@ class _Reader:
             return ""
         if not isinstance(given, str):
             shown = str(given) if isinstance(given, (bool, int, float)) else type(given).__name__
-            self.problems[f"{_sentence(name, shown, 'a text')}; read as {shown}"] = None
+            self.problems[f"{sentence(name, shown, 'a text')}; read as {shown}"] = None
             given = shown
         # A variable's undecodable bytes are surrogates, which no exporter can send.
         return given.encode("utf-8", "replace").decode().strip()
@@ -483,8 +476,7 @@ class _Reader:
             self.understood.add(variable.name)
             break
         for variable, why in wrong:
-            detail = f" ({_short(why.detail)})" if why.detail else ""
-            self.note(variable, variable.accepts + detail, used)
+            self.note(variable, variable.accepts, used, why.detail)
         return value
 
     def all(self, settings: type, **special: Sequence[Variable]) -> dict[str, Any]:
@@ -501,10 +493,10 @@ class _Reader:
                 values[setting.name] = self.first(variables, setting.default)
         return values
 
-    def note(self, variable: Variable, accepts: str, used: str) -> None:
+    def note(self, variable: Variable, accepts: str, used: str, detail: str = "") -> None:
         text = variable.kind.show(self._texts[variable.name])
         instead = f"using {used}" if used else "ignored"
-        self.problems[f"{_sentence(variable.name, text, accepts)}; {instead}"] = None
+        self.problems[f"{sentence(variable.name, text, accepts, detail)}; {instead}"] = None
 
 
 def _read_otlp(read: _Reader) -> OtlpConfig:

@@ -21,11 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 import flowspan
-from flowspan._config_parse import TRACE_URL, Wrong
+from flowspan._config_parse import TRACE_URL, Wrong, sentence
 from flowspan.cli._browser import open_page, save
 from flowspan.cli._console import refuse, silence_loggers
 from flowspan.cli._demo_flows import run_flows, run_on
-from flowspan.cli.doctor import _jaeger
 from flowspan.cli.view._analysis import summarise
 from flowspan.cli.view._collection import Collection
 from flowspan.cli.view._model import Trace
@@ -62,8 +61,7 @@ def show(jaeger: str | None, asked: Asked) -> None:
         try:
             TRACE_URL.read(jaeger)
         except Wrong as why:
-            reason = f" ({why})" if str(why) else ""
-            refuse(f"--jaeger={TRACE_URL.show(jaeger)}: expected {TRACE_URL.accepts}{reason}")
+            refuse(sentence("--jaeger", TRACE_URL.show(jaeger), TRACE_URL.accepts, why.detail))
     console = Console(highlight=False, markup=False, emoji=False)
     config = flowspan.Config.from_env()
     for problem in config.problems:
@@ -113,6 +111,8 @@ def _trace_url(console: Console, config: flowspan.Config, jaeger: str | None) ->
     named = jaeger or config.trace_url
     if named is not None:
         return named
+    from flowspan.cli.doctor import _jaeger
+
     if found := _jaeger.found(config.otlp, _PROBE_TIMEOUT):
         return found.url
     tried = " or ".join(_jaeger.candidates(config.otlp))

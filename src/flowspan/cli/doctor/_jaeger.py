@@ -45,11 +45,11 @@ def candidates(otlp: OtlpConfig) -> list[str]:
 
 def found(otlp: OtlpConfig, timeout: float) -> Jaeger | None:
     """The first of `candidates` that answers as one, all asked side by side; None without."""
-    found: dict[str, Jaeger] = {}
+    answers: dict[str, Jaeger] = {}
     urls = candidates(otlp)
     threads = [
         threading.Thread(
-            target=lambda url=url: found.update({url: reached(url, timeout)}), daemon=True
+            target=lambda url=url: answers.update({url: reached(url, timeout)}), daemon=True
         )
         for url in urls
     ]
@@ -58,7 +58,8 @@ def found(otlp: OtlpConfig, timeout: float) -> Jaeger | None:
     deadline = time.monotonic() + timeout
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return next((found[url] for url in urls if url in found and not found[url].trouble), None)
+    asked = (answers.get(url) for url in urls)
+    return next((answer for answer in asked if answer is not None and not answer.trouble), None)
 
 
 def reached(url: str, timeout: float) -> Jaeger:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from flowspan.cli.view._model import NO_ATTRIBUTES, Event, Link, Span
 from flowspan.cli.view._stored import KEPT, Details, Store, Stored, StoredEvents, StoredLinks
-from flowspan.cli.view._values import MAX_DEPTH, Origin
+from flowspan.cli.view._values import MAX_DEPTH, TOO_DEEP, Origin
 from flowspan.delivery import _otlp
 from flowspan.delivery._otlp import content, fixed, holds, integer
 from flowspan.delivery._wire import BYTES, FIXED32, FIXED64, VARINT, Field, fields
@@ -110,8 +110,7 @@ def _scope(data: bytes) -> tuple[str, Mapping[str, Any]]:
         elif field.number == _SCOPE_VERSION:
             more["version"] = _text(content(data, field))
         elif field.number == _otlp.SCOPE_ATTRIBUTES.number:
-            key, value = _pair(content(data, field))
-            attributes[key] = value
+            _put(attributes, data, field)
     if attributes:
         more["attributes"] = attributes
     return name, more or NO_ATTRIBUTES
@@ -123,8 +122,7 @@ def _resource(data: bytes) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(data):
         if holds(field, _otlp.RESOURCE_ATTRIBUTES.number):
-            key, value = _pair(content(data, field))
-            found[key] = value
+            _put(found, data, field)
     return found or NO_ATTRIBUTES
 
 
@@ -236,8 +234,7 @@ def _decoded(data: bytes) -> Details:
     events, links = [], []
     for field in fields(data):
         if field.number == _otlp.ATTRIBUTES.number:
-            key, value = _pair(content(data, field))
-            attributes[key] = value
+            _put(attributes, data, field)
         elif field.number == _otlp.EVENTS.number:
             events.append(_event(content(data, field)))
         elif field.number == _otlp.LINKS.number:
@@ -257,8 +254,7 @@ def _event(data: bytes) -> Event:
         elif field.number == _EVENT_NAME:
             event.name = _text(content(data, field))
         elif field.number == _otlp.EVENT_ATTRIBUTES.number:
-            key, value = _pair(content(data, field))
-            attributes[key] = value
+            _put(attributes, data, field)
         elif field.number in _MORE_OF_EVENT:
             _note(more, data, field, *_MORE_OF_EVENT[field.number])
     event.attributes, event.more = attributes or NO_ATTRIBUTES, more or NO_ATTRIBUTES
@@ -275,8 +271,7 @@ def _link(data: bytes) -> Link:
         elif field.number == _otlp.SPAN_ID:
             link.span_id = content(data, field).hex()
         elif field.number == _LINK_ATTRIBUTES:
-            key, value = _pair(content(data, field))
-            attributes[key] = value
+            _put(attributes, data, field)
         elif field.number in _MORE_OF_LINK:
             _note(more, data, field, *_MORE_OF_LINK[field.number])
     link.attributes, link.more = attributes or NO_ATTRIBUTES, more or NO_ATTRIBUTES
@@ -303,10 +298,15 @@ _known_pair: Final = lru_cache(maxsize=1024)(_pair)
 """Of a small one: kinds and statuses are the same on most spans."""
 
 
+def _put(attributes: dict[str, Any], data: bytes, field: Field) -> None:
+    key, value = _pair(content(data, field))
+    attributes[key] = value
+
+
 def _value(data: bytes, depth: int = 0) -> Any:
     """What an `AnyValue` holds; nothing is None."""
     if depth > MAX_DEPTH:
-        raise ValueError("values within values, too many to be OTLP")
+        raise ValueError(TOO_DEEP)
     found: Any = None
     for field in fields(data):
         number = field.number

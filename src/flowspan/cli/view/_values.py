@@ -33,7 +33,7 @@ MAX_DEPTH: Final = 48
 """Of values within values: written as OTLP's JSON they are four times as deep, and orjson has its
 end at 254."""
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-_TOO_DEEP: Final = "values within values, too many to be OTLP"
+TOO_DEEP: Final = "values within values, too many to be OTLP"
 _NO_ID: Final = {"0" * 16, "0" * 32}
 
 
@@ -166,7 +166,7 @@ def _packed(value: Any) -> bytes:
         try:
             return json.dumps(value).encode()
         except RecursionError:
-            raise ValueError(_TOO_DEEP) from None
+            raise ValueError(TOO_DEEP) from None
 
 
 def _unpacked(data: bytes) -> Any:
@@ -203,7 +203,7 @@ def value_of(any_value: Any, depth: int = 0) -> Any:
     if not any_value:
         return None
     if depth > MAX_DEPTH:
-        raise ValueError(_TOO_DEEP)
+        raise ValueError(TOO_DEEP)
     if not isinstance(any_value, dict):
         raise ValueError("an attribute without its type")
     for kind, value in any_value.items():

@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from flowspan.cli.view._source import Unreadable
+from flowspan.cli.view._values import TOO_DEEP
 
 _READ: Final = 1 << 20
 _MAX_VALUE: Final = 64 << 20  # of one span, or of one value that is passed over
@@ -83,7 +84,7 @@ class Walk:
                 if not unfinished or (self._ended and not self._is_cut(error)):
                     raise Malformed(f"not JSON ({error.msg.lower()})") from None
             except RecursionError:
-                raise Malformed("values within values, too many to be OTLP") from None
+                raise Malformed(TOO_DEEP) from None
             else:
                 # A number may go on behind what was read.
                 if end < len(self._text) or isinstance(value, (str, dict, list)) or self._ended:

@@ -37,7 +37,7 @@ def _resource_spans(spans: Sequence[Span]) -> bytes:
     resource = {**first.resource}
     if first.service:
         resource.setdefault("service.name", first.service)
-    scope = {"name": _text(first.scope), **first.scope_more}
+    scope = {"name": first.scope, **first.scope_more}
     if "attributes" in scope:
         scope["attributes"] = _pairs(scope["attributes"])
     inner = {"scope": _texts(scope), "spans": [_span(span) for span in spans]}
